@@ -1,0 +1,197 @@
+"""A dataset folder: written whole or not at all, read lazily.
+
+`events.parquet` is sorted by user and time in small row groups, so that one client's
+slice is read at its own size; `catalogue.parquet` is public; `dataset.json` says what
+the folder holds and where it came from.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+
+from fedrec.errors import DataError
+
+EVENT_SCHEMA = pl.Schema(
+    {
+        "user_id": pl.String,
+        "item_id": pl.String,
+        "timestamp": pl.Int64,
+        "kind": pl.String,
+        "value": pl.Float32,
+        "text": pl.String,
+        "context": pl.String,
+    }
+)
+CATALOGUE_SCHEMA = pl.Schema(
+    {
+        "item_id": pl.String,
+        "title": pl.String,
+        "text": pl.String,
+        "category": pl.String,
+        "popularity": pl.Float32,
+    }
+)
+_ROW_GROUP = 16_384
+_FILES = ("events.parquet", "catalogue.parquet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """What `dataset.json` says; `repairs` counts what the importer mended or dropped, by reason."""
+
+    name: str
+    source: str
+    licence: str
+    importer: str
+    users: int
+    items: int
+    events: int
+    hash: str
+    repairs: Mapping[str, int] = field(default_factory=dict)
+
+
+class DatasetWriter:
+    """Writes a dataset folder beside its final place and renames it when complete.
+
+    Use as a context manager: `add_events` any number of times, `set_catalogue` once,
+    `commit` once. Leaving without `commit` removes what was written.
+    Events may come in any order unless `sorted_input`, which promises user order (by
+    string comparison of `user_id`) and time order, and keeps memory flat in the population.
+    Raises DataError if the folder exists and is not empty.
+    """
+
+    def __init__(self, out: Path, *, sorted_input: bool = False) -> None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise DataError(f"{out} exists already. Choose another --out, or remove it first.")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self._out = out
+        self._sorted = sorted_input
+        self._folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        (self._folder / "parts").mkdir()
+        self._parts = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add_events(self, events: pl.DataFrame) -> None:
+        """Append a batch of events; columns that are absent become null."""
+        if len(events):
+            part = self._folder / "parts" / f"{self._parts:08d}.parquet"
+            _conform(events, EVENT_SCHEMA).write_parquet(part)
+            self._parts += 1
+
+    def set_catalogue(self, catalogue: pl.DataFrame) -> None:
+        """Set the public catalogue; `vector_*` columns of other modalities are kept."""
+        frame = _conform(catalogue, CATALOGUE_SCHEMA, keep_prefix="vector_")
+        if frame["item_id"].is_duplicated().any():
+            raise DataError("The catalogue names an item twice. Item ids must be unique.")
+        frame.write_parquet(self._folder / "catalogue.parquet")
+
+    def commit(
+        self, *, source: str, licence: str, importer: str, repairs: Mapping[str, int] | None = None
+    ) -> DatasetInfo:
+        """Publish the folder under its final name and return what `dataset.json` says."""
+        if not self._parts:
+            raise DataError("No usable event was found. Check the mapping's columns and the input files.")
+        parts = self._folder / "parts"
+        events = pl.scan_parquet(parts / "*.parquet")
+        if not self._sorted:
+            events = events.sort("user_id", "timestamp", maintain_order=True)
+        target = self._folder / "events.parquet"
+        events.sink_parquet(target, row_group_size=_ROW_GROUP, statistics=True)
+        shutil.rmtree(parts)
+        counts = (
+            pl.scan_parquet(target)
+            .select(pl.col("user_id").n_unique().alias("users"), pl.len().alias("events"))
+            .collect()
+            .row(0, named=True)
+        )
+        info = DatasetInfo(
+            name=self._out.name,
+            source=source,
+            licence=licence,
+            importer=importer,
+            users=counts["users"],
+            items=pl.scan_parquet(self._folder / "catalogue.parquet").select(pl.len()).collect().item(),
+            events=counts["events"],
+            hash=_hash_files(self._folder),
+            repairs=dict(repairs or {}),
+        )
+        (self._folder / "dataset.json").write_text(json.dumps(asdict(info), indent=2) + "\n")
+        os.chmod(self._folder, 0o755)
+        if self._out.exists():
+            self._out.rmdir()
+        self._folder.rename(self._out)
+        return info
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset folder opened for reading; nothing is loaded until it is asked for."""
+
+    path: Path
+    info: DatasetInfo
+
+    @classmethod
+    def open(cls, path: Path) -> "Dataset":
+        """Read `dataset.json`; raises DataError if the folder is not a dataset."""
+        try:
+            info = DatasetInfo(**json.loads((path / "dataset.json").read_text()))
+        except FileNotFoundError:
+            raise DataError(
+                f"{path} is not a dataset folder (no dataset.json). Make one with `fedrec data import` or `synth`."
+            ) from None
+        except (json.JSONDecodeError, TypeError) as error:
+            raise DataError(f"{path / 'dataset.json'} cannot be read ({error}). Import the data again.") from None
+        for name in _FILES:
+            if not (path / name).is_file():
+                raise DataError(f"{path} lacks {name}. Import the data again.")
+        return cls(path, info)
+
+    def events(self) -> pl.LazyFrame:
+        """All events, sorted by user and time, as a lazy frame."""
+        return pl.scan_parquet(self.path / "events.parquet")
+
+    def user_events(self, user_ids: list[str]) -> pl.DataFrame:
+        """The events of some users; reads only the row groups that hold them."""
+        return self.events().filter(pl.col("user_id").is_in(user_ids)).collect()
+
+    def user_ids(self) -> list[str]:
+        """Every user, in the order of the file."""
+        column = self.events().select(pl.col("user_id").unique(maintain_order=True)).collect()
+        return column["user_id"].to_list()
+
+    def catalogue(self) -> pl.DataFrame:
+        """The public catalogue, in the order that rows of the item index follow."""
+        return pl.read_parquet(self.path / "catalogue.parquet")
+
+
+def _conform(frame: pl.DataFrame, schema: pl.Schema, *, keep_prefix: str | None = None) -> pl.DataFrame:
+    columns = [
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in schema.items()
+    ]
+    extra = [name for name in frame.columns if keep_prefix and name.startswith(keep_prefix)]
+    return frame.select(*columns, *extra)
+
+
+def _hash_files(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name in _FILES:
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

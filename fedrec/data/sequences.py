@@ -1,0 +1,66 @@
+"""Everybody's history as packed arrays: what models train on and what evaluation holds out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """One user's entries in time order; every array has the same length L.
+
+    rows: row of the item index, or, at `items` and above, of the query texts.
+    weights: how much an entry says about the taste (0 for skips, hides and blocks).
+    targets: whether an entry is a positive that next-item training may aim at.
+    intents, ratings: labels, NaN where an entry says nothing.
+    """
+
+    rows: Ints
+    times: Ints
+    weights: Floats
+    targets: Bools
+    intents: Floats
+    ratings: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, where: slice | Ints | Bools) -> "History":
+        """The entries that `where` selects, in order."""
+        return History(
+            rows=self.rows[where],
+            times=self.times[where],
+            weights=self.weights[where],
+            targets=self.targets[where],
+            intents=self.intents[where],
+            ratings=self.ratings[where],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequences:
+    """Every user's history, packed: user u owns entries offsets[u] to offsets[u + 1].
+
+    entries: a History over all users, end to end. items: size of the catalogue N.
+    texts: the distinct query texts; text t is row N + t.
+    """
+
+    user_ids: Sequence[str]
+    offsets: Ints
+    entries: History
+    items: int
+    texts: Sequence[str]
+
+    @property
+    def users(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, user: int) -> History:
+        """The history of one user, as views."""
+        return self.entries.take(slice(int(self.offsets[user]), int(self.offsets[user + 1])))

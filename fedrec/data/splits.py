@@ -1,0 +1,163 @@
+"""Leave-one-out by time: which entry of each history is held out for validation, which for test."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from fedrec.data.dataset import Dataset
+from fedrec.data.events import NEGATIVE_KINDS, TEXT_KINDS, Kind, intent_label
+from fedrec.data.sequences import History, Ints, Sequences
+from fedrec.errors import ConfigError
+
+DEFAULT_WEIGHTS: Mapping[str, float] = {
+    Kind.VIEW: 0.3,
+    Kind.CLICK: 0.5,
+    Kind.LIKE: 1.0,
+    Kind.SAVE: 1.0,
+    Kind.SHARE: 1.0,
+    Kind.PURCHASE: 1.0,
+    Kind.RATE: 1.0,
+    Kind.PLAY: 1.0,
+    Kind.SKIP: 0.0,
+    Kind.HIDE: 0.0,
+    Kind.BLOCK: 0.0,
+    Kind.SEARCH: 1.0,
+    Kind.COMMENT: 0.5,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositiveRule:
+    """Which events next-item training and evaluation aim at.
+
+    min_rating: a `rate` below it is no positive (None: every rating counts as "chose it").
+    min_finished: the same for the share finished of a `play`.
+    """
+
+    kinds: tuple[str, ...] = (
+        Kind.CLICK,
+        Kind.LIKE,
+        Kind.SAVE,
+        Kind.SHARE,
+        Kind.PURCHASE,
+        Kind.RATE,
+        Kind.PLAY,
+    )
+    min_rating: float | None = None
+    min_finished: float | None = None
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in Kind.__members__.values() or kind in NEGATIVE_KINDS | TEXT_KINDS:
+                raise ConfigError(f"`{kind}` cannot be a positive kind. Choose from {', '.join(DEFAULT_WEIGHTS)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Histories with two held-out entries per user.
+
+    validation_at, test_at: (U,) position within the user's own history, -1 where the user
+    has fewer than three targets. What lies before `validation_at` is training history;
+    what lies before `test_at`, the validation item included, is the history at test.
+    """
+
+    sequences: Sequences
+    validation_at: Ints
+    test_at: Ints
+
+    def train(self, user: int) -> History:
+        """The entries that training may see."""
+        history = self.sequences.of(user)
+        end = int(self.validation_at[user])
+        return history if end < 0 else history.take(slice(0, end))
+
+    def until(self, user: int, *, test: bool) -> tuple[History, int] | None:
+        """The history before the held-out entry and that entry's row; None without one."""
+        position = int((self.test_at if test else self.validation_at)[user])
+        if position < 0:
+            return None
+        history = self.sequences.of(user)
+        return history.take(slice(0, position)), int(history.rows[position])
+
+
+def load_sequences(
+    dataset: Dataset,
+    *,
+    positives: PositiveRule | None = None,
+    weights: Mapping[str, float] | None = None,
+    seed: int = 0,
+    user_ids: list[str] | None = None,
+) -> Sequences:
+    """Pack a dataset's events into arrays.
+
+    Entries are in time order; equal times are ordered by a hash of seed, user and item,
+    so that file order cannot leak. Only a user's first positive on an item is a target.
+    Events of an item that the catalogue lacks are left out, except for their text.
+    """
+    rule = positives or PositiveRule()
+    catalogue = dataset.catalogue()["item_id"]
+    rows = pl.DataFrame({"item_id": catalogue, "row": np.arange(len(catalogue))})
+    frame = (dataset.events().collect() if user_ids is None else dataset.user_events(user_ids)).join(
+        rows, on="item_id", how="left", maintain_order="left"
+    )
+    frame = frame.with_columns(pl.col("text").is_not_null().and_(pl.col("kind").is_in(list(TEXT_KINDS))).alias("query"))
+    frame = frame.filter(pl.col("query") | pl.col("row").is_not_null())
+    texts = frame.filter(pl.col("query"))["text"].unique(maintain_order=True).to_list()
+    text_rows = pl.DataFrame(
+        {"text": pl.Series(texts, dtype=pl.String), "text_row": np.arange(len(texts)) + len(catalogue)}
+    )
+    frame = frame.join(text_rows, on="text", how="left", maintain_order="left").with_columns(
+        pl.when("query").then("text_row").otherwise("row").alias("row")
+    )
+    ties = [_tie(seed, *key) for key in frame.select("user_id", "row").iter_rows()]
+    frame = frame.with_columns(pl.Series("tie", ties, dtype=pl.UInt64)).sort("user_id", "timestamp", "tie")
+    frame = _mark_targets(frame, rule)
+    scale = {**DEFAULT_WEIGHTS, **(weights or {})}
+    intents = [intent_label(Kind(kind), value) for kind, value in frame.select("kind", "value").iter_rows()]
+    counts = frame.group_by("user_id", maintain_order=True).len()
+    return Sequences(
+        user_ids=counts["user_id"].to_list(),
+        offsets=np.concatenate([[0], np.cumsum(counts["len"].to_numpy())]).astype(np.int64),
+        entries=History(
+            rows=frame["row"].to_numpy().astype(np.int64),
+            times=frame["timestamp"].to_numpy().astype(np.int64),
+            weights=frame["kind"].replace_strict(scale, return_dtype=pl.Float32).to_numpy(),
+            targets=frame["target"].to_numpy().astype(np.bool_),
+            intents=np.array([np.nan if label is None else label for label in intents], dtype=np.float32),
+            ratings=frame.select(pl.when(pl.col("kind") == Kind.RATE).then("value"))["value"]
+            .cast(pl.Float32)
+            .fill_null(float("nan"))
+            .to_numpy(),
+        ),
+        items=len(catalogue),
+        texts=texts,
+    )
+
+
+def leave_one_out(sequences: Sequences) -> Split:
+    """Hold out the last target of each user for test and the one before it for validation."""
+    validation = np.full(sequences.users, -1, dtype=np.int64)
+    test = validation.copy()
+    for user in range(sequences.users):
+        places = np.flatnonzero(sequences.of(user).targets)
+        if len(places) >= 3:
+            validation[user], test[user] = places[-2], places[-1]
+    return Split(sequences, validation, test)
+
+
+def _mark_targets(frame: pl.DataFrame, rule: PositiveRule) -> pl.DataFrame:
+    positive = pl.col("kind").is_in(list(rule.kinds)) & ~pl.col("query")
+    for kind, least in ((Kind.RATE, rule.min_rating), (Kind.PLAY, rule.min_finished)):
+        if least is not None:
+            positive &= (pl.col("kind") != kind) | (pl.col("value") >= least).fill_null(False)
+    frame = frame.with_columns(positive.alias("positive"))
+    first = pl.col("positive").cum_sum().over("user_id", "row") == 1
+    return frame.with_columns((pl.col("positive") & first).alias("target"))
+
+
+def _tie(seed: int, user_id: str, row: int) -> int:
+    digest = hashlib.blake2b(f"{seed}|{user_id}|{row}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

@@ -1,0 +1,40 @@
+"""Everything that fedrec refuses, as exceptions whose one-line message says what to do.
+
+A message never holds a title, a user id or a key: it may end in a log.
+"""
+
+
+class FedrecError(Exception):
+    """A fault that the caller can act on; the command line prints it as one line."""
+
+    exit_code = 2
+
+
+class ConfigError(FedrecError):
+    """A setting is unknown, missing, or contradicts another."""
+
+
+class DataError(FedrecError):
+    """Input data cannot be read or breaks a contract; names the file and the line."""
+
+
+class LayoutError(FedrecError):
+    """Two sides hold adapters of different shapes, bases or base models."""
+
+
+class UnsafeUpdateError(FedrecError):
+    """An update is not finite, has the wrong size, or was not trained."""
+
+
+class RefusedError(FedrecError):
+    """A budget, a cap or a verification says no; nothing was released."""
+
+    exit_code = 1
+
+
+class BudgetError(RefusedError):
+    """The privacy budget or the participation cap would be passed."""
+
+
+class VerificationError(RefusedError):
+    """A hash, a signature or a chain does not match what it vouches for."""
