@@ -1,0 +1,161 @@
+"""What an epsilon covers and what it does not, in plain words, for every report."""
+
+from dataclasses import dataclass
+
+from fedrec.errors import ConfigError
+
+MODES = ("none", "local", "central", "distributed")
+UNITS = ("USER", "SEGMENT")
+
+SCALE = (
+    "Ponomareva et al. 2023, “How to DP-fy ML”, arXiv:2303.00654: up to 1 is strong, up to 10 is reasonable, "
+    "above 10 is weak to none, each at a small delta"
+)
+
+_TRUST = {
+    "none": "No noise is added anywhere: the server reads every client's update.",
+    "local": "Each client adds the noise before anything leaves it. Nobody outside the client has to be trusted.",
+    "central": "The server adds the noise to the sum of clipped updates. The server has to be trusted.",
+    "distributed": (
+        "Each client adds its share of the noise under a mask; the server opens only the noised sum. "
+        "A stated number of clients has to be honest, the server does not."
+    ),
+}
+
+_UNIT = {
+    "USER": "everything that one person contributed, over all rounds",
+    "SEGMENT": "everything that one person did in one interval of time, not their whole history",
+}
+
+_ADJACENCY = {
+    "zero-out": "with one unit's contribution, or with zeros in its place",
+    "replace-one": "with one unit's contribution, or with any other contribution in its place",
+    "add-remove": "with one unit present, or without it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A heading in large letters and the sentence under it."""
+
+    heading: str
+    text: str
+
+
+def warning(mode: str, *, guarantee: bool) -> Notice | None:
+    """What has to stand in large letters above a run of this mode; None when its guarantee holds.
+
+    >>> warning("none", guarantee=False).heading
+    'NOT PRIVATE'
+    >>> warning("central", guarantee=True) is None
+    True
+    """
+    _known("mode", mode, MODES)
+    if mode == "none":
+        return Notice("NOT PRIVATE", "No noise was added. The adapter may reveal what any single person did.")
+    if guarantee:
+        return None
+    return Notice(
+        "NOT A DP GUARANTEE",
+        "The conditions of the guarantee were not met, as in a simulation whose noise comes from a seed: whoever "
+        "knows the seed can subtract the noise. Epsilon is what the same plan spends in a deployment, where noise "
+        "is drawn from the operating system's randomness.",
+    )
+
+
+def trust_sentence(mode: str) -> str:
+    """Who adds the noise and who has to be trusted."""
+    _known("mode", mode, MODES)
+    return _TRUST[mode]
+
+
+def unit_words(unit: str) -> str:
+    """What one privacy unit is.
+
+    >>> unit_words("USER")
+    'everything that one person contributed, over all rounds'
+    """
+    _known("unit", unit, UNITS)
+    return _UNIT[unit]
+
+
+def adjacency_words(adjacency: str) -> str:
+    """Which two worlds epsilon compares; the name itself when fedrec has no words for it."""
+    return _ADJACENCY.get(adjacency.lower().replace("_", "-"), adjacency)
+
+
+def epsilon_words(epsilon: float) -> str:
+    """One word for the size of an epsilon, on the scale that `SCALE` cites.
+
+    >>> [epsilon_words(epsilon) for epsilon in (0.9, 3.0, 10.5)]
+    ['strong', 'reasonable', 'weak to none']
+    """
+    if epsilon <= 1:
+        return "strong"
+    return "reasonable" if epsilon <= 10 else "weak to none"
+
+
+def covers(mode: str, unit: str) -> tuple[str, ...]:
+    """What the epsilon of a run holds for, one sentence each; empty for mode `none`."""
+    _known("mode", mode, MODES)
+    if mode == "none":
+        return ()
+    whole = "Everything the run releases, taken together: the adapter of every round, not only the last one."
+    later = "Whatever is computed from those releases afterwards: merged copies, recommendations, exports."
+    return (f"The unit is {unit_words(unit)}.", whole, later, _COVERED_FROM[mode])
+
+
+def does_not_cover(mode: str, unit: str) -> tuple[str, ...]:
+    """What stays outside the epsilon of a run, one sentence each."""
+    _known("mode", mode, MODES)
+    if mode == "none":
+        return ("Anything: without noise there is no bound on what a release reveals.",)
+    _known("unit", unit, UNITS)
+    numeric = () if mode == "distributed" else (_FLOATING_POINT,)
+    return (*_NOT_COVERED_BY_MODE[mode], *_NOT_COVERED_BY_UNIT[unit], *_NEVER_COVERED, *numeric)
+
+
+_COVERED_FROM = {
+    "local": (
+        "It holds against the server, other clients and every reader of a release: each reply is noised before it is "
+        "sent."
+    ),
+    "central": "It holds against other clients and every reader of a release.",
+    "distributed": (
+        "It holds against the server as well, as long as at least the planned number of honest clients is in every sum "
+        "that it can open."
+    ),
+}
+
+_NOT_COVERED_BY_MODE = {
+    "local": ("Whoever runs the client: it holds the raw histories.",),
+    "central": (
+        "The server itself: it reads each clipped update before the noise, unless updates are masked as well.",
+    ),
+    "distributed": ("A cohort with fewer honest clients than planned: their shares of the noise would not add up.",),
+}
+
+_NOT_COVERED_BY_UNIT = {
+    "USER": ("A person who takes part under several identities: each of them is a unit of its own, and they add up.",),
+    "SEGMENT": (
+        "A habit that lasts longer than one interval: the intervals of one person add up, so a whole history is "
+        "protected less than the figure says.",
+    ),
+}
+
+_NEVER_COVERED = (
+    "Who took part, when, from which address, and how much was sent.",
+    "The choice of settings: trying several on the same people and keeping the best is not charged.",
+    "Validation and test figures: the simulator computes them from raw data, without noise.",
+    "Facts about groups: what many people have in common is learned with or without any one of them, and people "
+    "whose data move together are protected less.",
+    "Other runs on the same people: their epsilons add to this one.",
+    "What a person typed or did in other systems, and what lies on their own device.",
+)
+
+_FLOATING_POINT = "Floating point: the proof is for real numbers, and noise in floating point follows it only nearly."
+
+
+def _known(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"Unknown privacy {what} `{value}`. Choose from {', '.join(known)}.")
