@@ -1,0 +1,38 @@
+"""The comparison of methods for the terminal."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from fedrec.reporting.figures import ABSENT, epsilon_text
+from fedrec.reporting.summary import Method, RunSummary, methods
+
+
+def summary_table(runs: Sequence[RunSummary], *, split: str | None = None) -> Table:
+    """Runs, then baselines, with NDCG@10 and its interval, HR@10, and epsilon with its unit.
+
+    split: "validation" or "test"; by default the test item where every run scored it.
+    """
+    split = split or ("test" if runs and all(run.metrics.get("test") for run in runs) else "validation")
+    table = Table(title=f"Full ranking, {split} item", title_justify="left", pad_edge=False)
+    for column, justify in (("Method", "left"), ("NDCG@10 [95%]", "right"), ("HR@10", "right"), ("epsilon", "left")):
+        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=column != "Method")
+    for method in methods(runs, split=split):
+        style = "bold" if method.run else ""
+        ndcg, hit = (str(method.metrics.get(metric, ABSENT)) for metric in ("ndcg@10", "hr@10"))
+        cells = (method.name, ndcg, hit.split(" ")[0], epsilon_cell(method))
+        # Text, not str: a name in square brackets is not markup.
+        table.add_row(*(Text(cell, style=style) for cell in cells))
+    return table
+
+
+def epsilon_cell(method: Method) -> str:
+    """Epsilon with its unit, or the warning that takes its place; a dash for a baseline."""
+    if method.run is None:
+        return ABSENT
+    privacy = method.run.privacy
+    if not privacy.noised:
+        return "NOT PRIVATE"
+    spent = f"{epsilon_text(privacy.spend.epsilon)} per {privacy.unit}"
+    return spent if privacy.guarantee else f"{spent} (no guarantee)"

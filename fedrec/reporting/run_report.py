@@ -1,0 +1,280 @@
+"""One HTML file that tells what a simulation did, how well, and at what epsilon."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from fedrec.errors import DataError
+from fedrec.reporting import privacy_text
+from fedrec.reporting.charts import Chart, Curve, Dot, epsilon_chart, interval_chart, rounds_chart
+from fedrec.reporting.figures import (
+    ABSENT,
+    METRICS,
+    Interval,
+    bytes_text,
+    count_text,
+    delta_text,
+    epsilon_text,
+    number,
+    seconds_text,
+    share,
+)
+from fedrec.reporting.page import STYLE, TEMPLATE
+from fedrec.reporting.summary import Method, Privacy, RunSummary, methods
+from fedrec.reporting.verdict import HEADLINE_METRIC, Verdict, give_verdict, what_was_done
+
+Facts = list[tuple[str, str]]
+ROUND_COLUMNS = ("Round", "Asked", "Replies", "Failures", "Update norm", "NDCG@10", "Epsilon", "Time")
+
+
+def write_run_report(path: Path, runs: Sequence[RunSummary], *, title: str) -> None:
+    """Write the report of the runs to `path`, whole or not at all.
+
+    The file is self-contained: style, charts and data are in it. Raises DataError without a run.
+    """
+    page = run_report(runs, title=title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(page, encoding="utf-8")
+    draft.replace(path)
+
+
+def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
+    """The report as text."""
+    if not runs:
+        raise DataError("A report needs at least one run.")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    verdict = give_verdict(runs)
+    return environment.from_string(TEMPLATE).render(
+        title=title,
+        style=STYLE,
+        verdict=verdict,
+        done=what_was_done(verdict.run),
+        trust=privacy_text.trust_sentence(verdict.run.privacy.mode),
+        several=len(runs) > 1,
+        alarms=_alarms(runs),
+        cards=[_quality_card(verdict), _privacy_card(verdict.run.privacy), _cost_card(verdict.run)],
+        tables=[_table(runs, split) for split in ("test", "validation") if methods(runs, split=split)],
+        positives=verdict.run.text("positives").rstrip("."),
+        charts=_charts(runs, verdict.split),
+        groups=[group for run in runs if (group := _groups(run))],
+        runs=[_run_view(run) for run in runs],
+        scale=privacy_text.SCALE,
+        embedded=embed_json([{"result": run.result, "rounds": run.rounds} for run in runs]),
+    )
+
+
+def embed_json(value: object) -> str:
+    """JSON that cannot end the script element around it; what is not finite becomes null.
+
+    >>> embed_json({"a": "</script>", "b": float("inf")})
+    '{"a": "\\\\u003c/script\\\\u003e", "b": null}'
+    """
+    text = json.dumps(_finite(value), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def _alarms(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
+    alarms: dict[str, dict[str, str]] = {}
+    for run in runs:
+        if notice := run.privacy.warning:
+            alarm = alarms.setdefault(notice.heading, {"heading": notice.heading, "text": notice.text, "runs": ""})
+            alarm["runs"] += (", " if alarm["runs"] else "") + run.name
+    return list(alarms.values())
+
+
+def _quality_card(verdict: Verdict) -> dict[str, Any]:
+    facts: Facts = []
+    if verdict.rival:
+        facts.append((f"{verdict.rival.name}, best baseline", str(verdict.rival_figure)))
+    if verdict.twin:
+        facts.append(("Non-private twin", str(verdict.twin)))
+    for metric, name in METRICS.items():
+        interval = verdict.run.metric(metric, split=verdict.split)
+        if interval and metric != HEADLINE_METRIC:
+            facts.append((name, str(interval)))
+    figure = share(verdict.figure.value) if verdict.figure else ABSENT
+    beside = verdict.figure.bounds if verdict.figure else ""
+    return {"heading": f"NDCG@10, {verdict.split} item", "figure": figure, "beside": beside, "facts": facts}
+
+
+def _privacy_card(privacy: Privacy) -> dict[str, Any]:
+    if not privacy.noised:
+        return {"heading": "Privacy", "figure": "none", "beside": "no noise, no epsilon", "facts": []}
+    epsilon = privacy.spend.epsilon
+    beside = f"per {privacy.unit}" + (f", {privacy_text.epsilon_words(epsilon)}" if epsilon is not None else "")
+    heading = "Epsilon" if privacy.guarantee else "Epsilon of the plan, not a guarantee"
+    return {"heading": heading, "figure": epsilon_text(epsilon), "beside": beside, "facts": _assumptions(privacy)}
+
+
+def _assumptions(privacy: Privacy) -> Facts:
+    spend = privacy.spend
+    facts = [
+        ("Delta", delta_text(spend.delta)),
+        ("Adjacency", privacy.adjacency),
+        ("Replace-one", epsilon_text(spend.epsilon_replace_one) if spend.epsilon_replace_one is not None else ""),
+        ("Accountant", spend.accountant),
+        ("Sampling", spend.sampling),
+        ("Participations", count_text(spend.participations) if spend.participations is not None else ""),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _cost_card(run: RunSummary) -> dict[str, Any]:
+    facts = [
+        ("Rounds", count_text(run.amount("rounds"))),
+        ("Shared parameters", count_text(run.amount("shared_parameters"))),
+        ("Time", seconds_text(run.amount("seconds"))),
+    ]
+    asked = sum(int(line.get("asked") or 0) for line in run.rounds)
+    if asked:
+        replies = sum(int(line.get("replies") or 0) for line in run.rounds)
+        facts.append(("Replies", f"{count_text(replies)} of {count_text(asked)}"))
+    facts += [(f"Failed: {code}", count_text(count)) for code, count in sorted(run.failures.items())]
+    figure = bytes_text(run.amount("bytes_per_client_round"))
+    return {"heading": "Cost", "figure": figure, "beside": "per client and round", "facts": facts}
+
+
+def _table(runs: Sequence[RunSummary], split: str) -> dict[str, Any]:
+    rows = methods(runs, split=split)
+    metrics = [metric for metric in METRICS if any(metric in row.metrics for row in rows)]
+    return {
+        "heading": f"{split.capitalize()} item",
+        "columns": [METRICS[metric] for metric in metrics],
+        "rows": [
+            {
+                "name": row.name,
+                "own": row.run is not None,
+                "cells": [_cell(row.metrics.get(metric)) for metric in metrics],
+                "epsilon": _epsilon_words(row),
+                "tag": _tag(row.run.privacy) if row.run else "",
+            }
+            for row in rows
+        ],
+    }
+
+
+def _cell(interval: Interval | None) -> dict[str, str] | None:
+    return {"value": share(interval.value), "bounds": interval.bounds} if interval else None
+
+
+def _epsilon_words(row: Method) -> str:
+    if row.run is None:
+        return ABSENT
+    privacy = row.run.privacy
+    return f"{epsilon_text(privacy.spend.epsilon)} per {privacy.unit}" if privacy.noised else ""
+
+
+def _tag(privacy: Privacy) -> str:
+    return privacy.warning.heading if privacy.warning else ""
+
+
+def _charts(runs: Sequence[RunSummary], split: str) -> list[Chart]:
+    charts = []
+    curves = [Curve(run.name, run.curve) for run in runs if run.curve]
+    if curves:
+        flat = {
+            method.name: method.metrics[HEADLINE_METRIC].value
+            for method in methods(runs, split="validation")
+            if method.run is None and HEADLINE_METRIC in method.metrics
+        }
+        charts.append(rounds_chart(curves, flat))
+    dots = [
+        Dot(method.name, method.metrics[HEADLINE_METRIC], method.run is not None)
+        for method in methods(runs, split=split)
+        if HEADLINE_METRIC in method.metrics
+    ]
+    if dots:
+        charts.append(interval_chart(dots, metric=f"NDCG@10 on {split}"))
+    # Epsilons of different units must not share an axis.
+    for unit in sorted({run.privacy.unit for run in runs if run.spending and run.privacy.noised}):
+        spent = [run for run in runs if run.privacy.unit == unit and run.spending and run.privacy.noised]
+        budgets = {run.privacy.spend.budget for run in spent}
+        budget = budgets.pop() if len(budgets) == 1 else None
+        charts.append(epsilon_chart([Curve(run.name, run.spending) for run in spent], budget=budget, unit=unit))
+    return charts
+
+
+def _groups(run: RunSummary) -> dict[str, Any] | None:
+    found = run.result.get("groups")
+    if not isinstance(found, Mapping) or not found:
+        return None
+    metrics = [metric for metric in METRICS if any(metric in group for group in found.values())]
+    rows = [
+        (
+            name,
+            count_text(number(group.get("users"))),
+            *(str(Interval.parse(group.get(metric)) or ABSENT) for metric in metrics),
+        )
+        for name, group in found.items()
+    ]
+    return {"heading": run.name, "columns": ["Group", "People", *(METRICS[metric] for metric in metrics)], "rows": rows}
+
+
+def _run_view(run: RunSummary) -> dict[str, Any]:
+    privacy = run.privacy
+    evidence = [
+        ("Run folder", run.text("run")),
+        ("Scenario", run.text("scenario")),
+        ("Ledger head", run.text("ledger_head")),
+    ]
+    versions = run.result.get("versions")
+    return {
+        "name": run.name,
+        "tag": _tag(privacy),
+        "trust": privacy_text.trust_sentence(privacy.mode),
+        "privacy": _privacy_facts(privacy),
+        "covers": privacy.covers,
+        "does_not_cover": privacy.does_not_cover,
+        "command": run.text("command"),
+        "evidence": [(name, value) for name, value in evidence if value],
+        "round_columns": ROUND_COLUMNS,
+        "rounds": [_round_row(line) for line in run.rounds],
+        "config": run.text("config").strip(),
+        "versions": sorted(versions.items()) if isinstance(versions, Mapping) else [],
+    }
+
+
+def _privacy_facts(privacy: Privacy) -> Facts:
+    if not privacy.noised:
+        return []
+    epsilon = privacy.spend.epsilon
+    word = f" ({privacy_text.epsilon_words(epsilon)})" if epsilon is not None else ""
+    unit = f"{privacy.unit}: {privacy_text.unit_words(privacy.unit)}"
+    facts = [("Epsilon", epsilon_text(epsilon) + word), ("Unit", unit), *_assumptions(privacy)]
+    return [
+        (name, f"{value}: {privacy_text.adjacency_words(value)}" if name == "Adjacency" else value)
+        for name, value in facts
+    ]
+
+
+def _round_row(line: Mapping[str, Any]) -> tuple[str, ...]:
+    failures = ", ".join(f"{code} {count}" for code, count in sorted((line.get("failures") or {}).items()))
+    norm = number(line.get("update_norm"))
+    return (
+        str(line["round"]),
+        count_text(number(line.get("asked"))),
+        count_text(number(line.get("replies"))),
+        failures or "none",
+        ABSENT if norm is None else f"{norm:.4g}",
+        str(Interval.parse((line.get("validation") or {}).get(HEADLINE_METRIC)) or ABSENT),
+        epsilon_text(number(line.get("epsilon"))),
+        seconds_text(number(line.get("seconds"))),
+    )
