@@ -7,7 +7,6 @@ the folder holds and where it came from.
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -66,17 +65,24 @@ class DatasetWriter:
     `commit` once. Leaving without `commit` removes what was written.
     Events may come in any order unless `sorted_input`, which promises user order (by
     string comparison of `user_id`) and time order, and keeps memory flat in the population.
+    `scratch` is a private folder for the caller's temporary files; it is gone afterwards.
     Raises DataError if the folder exists and is not empty.
     """
 
     def __init__(self, out: Path, *, sorted_input: bool = False) -> None:
+        out = out.resolve()
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise DataError(f"{out} exists already. Choose another --out, or remove it first.")
-        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        except OSError as error:
+            raise DataError(f"{out} cannot be written ({error.strerror}). Choose another --out.") from None
         self._out = out
         self._sorted = sorted_input
-        self._folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        (self._folder / "parts").mkdir()
+        self.scratch = self._folder / "scratch"
+        for folder in (self._folder / "parts", self.scratch):
+            folder.mkdir()
         self._parts = 0
 
     def __enter__(self) -> Self:
@@ -107,6 +113,8 @@ class DatasetWriter:
         """Publish the folder under its final name and return what `dataset.json` says."""
         if not self._parts:
             raise DataError("No usable event was found. Check the mapping's columns and the input files.")
+        if not (self._folder / "catalogue.parquet").is_file():
+            raise DataError("The dataset has no catalogue. Set one before it is committed.")
         parts = self._folder / "parts"
         events = pl.scan_parquet(parts / "*.parquet")
         if not self._sorted:
@@ -114,6 +122,7 @@ class DatasetWriter:
         target = self._folder / "events.parquet"
         events.sink_parquet(target, row_group_size=_ROW_GROUP, statistics=True)
         shutil.rmtree(parts)
+        shutil.rmtree(self.scratch)
         counts = (
             pl.scan_parquet(target)
             .select(pl.col("user_id").n_unique().alias("users"), pl.len().alias("events"))
@@ -132,7 +141,8 @@ class DatasetWriter:
             repairs=dict(repairs or {}),
         )
         (self._folder / "dataset.json").write_text(json.dumps(asdict(info), indent=2) + "\n")
-        os.chmod(self._folder, 0o755)
+        # The folder was made for its owner only; a dataset is as readable as the place it lies in.
+        self._folder.chmod(self._out.parent.stat().st_mode & 0o755)
         if self._out.exists():
             self._out.rmdir()
         self._folder.rename(self._out)

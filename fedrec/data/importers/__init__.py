@@ -1,0 +1,1 @@
+"""From other people's files to a dataset folder: MovieLens, Amazon reviews, MIND, any table."""
