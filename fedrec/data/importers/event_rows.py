@@ -6,10 +6,11 @@ from collections import Counter
 import polars as pl
 
 from fedrec.data.events import TEXT_KINDS, Kind
+from fedrec.data.importers.delimited import LINE
 from fedrec.data.importers.files import PlainFile
 from fedrec.data.importers.mapping import IGNORE, LABEL, EventTable, ListRule, event_columns
 from fedrec.data.importers.repairs import count_repairs, first_of
-from fedrec.data.importers.tables import LINE, RawTable, read_table
+from fedrec.data.importers.tables import RawTable, read_table
 from fedrec.errors import DataError
 
 _END_OF_TIME = 4_102_444_800  # 2100-01-01

@@ -49,10 +49,10 @@ def plain_file(path: Path, layout: Layout, scratch: Path) -> PlainFile:
     """
     try:
         plain = _unpack(path, scratch)
-        if plain.stat().st_size == 0:
-            raise DataError(f"{path} is empty. Give a file that holds data.")
         if layout.format != "parquet":
             plain = _as_utf8(PlainFile(named=path, plain=plain), layout.encoding, scratch)
+        if plain.stat().st_size == 0:
+            raise DataError(f"{path} is empty. Give a file that holds data.")
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). Check the path and its permissions.") from None
     return PlainFile(named=path, plain=plain)

@@ -4,10 +4,11 @@ from collections import Counter
 
 import polars as pl
 
+from fedrec.data.importers.delimited import LINE
 from fedrec.data.importers.files import PlainFile
 from fedrec.data.importers.mapping import FLAGS, CatalogueTable, catalogue_columns
 from fedrec.data.importers.repairs import count_repairs, first_of
-from fedrec.data.importers.tables import LINE, read_table
+from fedrec.data.importers.tables import read_table
 from fedrec.errors import DataError
 
 

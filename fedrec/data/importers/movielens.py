@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fedrec.data.dataset import DatasetInfo
-from fedrec.data.importers.mapping import TableMapping, shipped_mapping
+from fedrec.data.importers.mapping import TableMapping
+from fedrec.data.importers.mapping_file import shipped_mapping
 from fedrec.data.importers.table import Progress, import_table
 from fedrec.errors import DataError
 
