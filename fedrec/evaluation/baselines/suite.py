@@ -30,9 +30,9 @@ GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "popularity": {},
     "item_knn": {
         "decay": (0.8, 1.0, 0.9, 0.7, 0.5),
-        "shrink": (10.0, 0.0, 50.0),
-        "neighbours": (200, 50, None),
-        "damping": (0.5, 0.35, 0.2, 0.65),
+        "shrink": (50.0, 10.0, 0.0),
+        "neighbours": (50, 20, 100, 200, None),
+        "damping": (0.35, 0.2, 0.5),
     },
     "ease": {"penalty": (200.0, 20.0, 50.0, 100.0, 500.0, 1000.0, 2000.0)},
     "zero_shot_text": {"mix": _MIXES},
