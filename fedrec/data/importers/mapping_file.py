@@ -73,7 +73,6 @@ def _layout(settings: Settings) -> Layout:
 
 
 def _event_table(settings: Settings) -> EventTable:
-    many = settings.table("list", required=False)
     table = EventTable(
         layout=_layout(settings),
         user=settings.text("user"),
@@ -84,7 +83,7 @@ def _event_table(settings: Settings) -> EventTable:
         value=settings.text("value", default="") or None,
         value_range=settings.interval("value_range"),
         texts={key: settings.texts(key) for key in ("text", "context")},
-        many=_many(many) if many else None,
+        many=_many(settings.table("list")) if settings.has("list") else None,
     )
     if table.item is None and table.many:
         raise settings.error("list", "needs `item`, the column that holds the list")

@@ -79,9 +79,14 @@ class Settings:
             raise self.error(key, "must be two numbers, the smaller first")
         return float(value[0]), float(value[1])
 
-    def table(self, key: str, *, required: bool = True) -> "Settings":
-        """A table within this one; empty and falsy when it is absent and not required."""
-        value = self._get(key, None if required else {})
+    def has(self, key: str) -> bool:
+        """Whether the key is there."""
+        self._known.add(key)
+        return key in self._values
+
+    def table(self, key: str) -> "Settings":
+        """A table within this one."""
+        value = self._get(key, None)
         if not isinstance(value, dict):
             raise self.error(key, "must be a table")
         return Settings(value, f"{self._where} [{key}]")
@@ -92,9 +97,6 @@ class Settings:
         if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
             raise self.error(key, f"must be tables, written `[[{key}]]`")
         return [Settings(entry, f"{self._where} [[{key}]]") for entry in value]
-
-    def __bool__(self) -> bool:
-        return bool(self._values)
 
     def _get(self, key: str, default: Any) -> Any:
         self._known.add(key)
