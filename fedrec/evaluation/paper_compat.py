@@ -21,7 +21,7 @@ import numpy as np
 from fedrec.data.sequences import Ints
 from fedrec.data.splits import Split
 from fedrec.errors import DataError
-from fedrec.evaluation.metrics import Estimate, bootstrap, hit_rate, ndcg, ranks
+from fedrec.evaluation.metrics import Doubles, Estimate, bootstrap, hit_rate, ndcg, ranks
 from fedrec.evaluation.protocol import Held, Scorer, checked_scores, held_out, held_out_users
 
 NEGATIVES = 99
@@ -68,7 +68,7 @@ def sample_negatives(split: Split, user: int, *, seed: int) -> Ints:
     return np.random.default_rng([seed, user]).choice(pool, NEGATIVES, replace=False)
 
 
-def _ranks_in_sample(scorer: Scorer, split: Split, held: Held, *, seed: int) -> np.ndarray:
+def _ranks_in_sample(scorer: Scorer, split: Split, held: Held, *, seed: int) -> Doubles:
     scores = checked_scores(scorer, held.histories, split.sequences.items)
     negatives = np.stack([sample_negatives(split, int(user), seed=seed) for user in held.users])
     candidates = np.column_stack([held.targets, negatives])

@@ -69,29 +69,30 @@ class ItemKnn:
 
 def similarity_blocks(train: Any, similarity: Similarity) -> Iterator[tuple[slice, Any]]:
     """Sparse (N, block) similarities of all items to some candidates; an item is not like itself."""
-    counts = np.asarray(train.sum(axis=0), dtype=np.float64).ravel()
-    by_item = train.T.tocsr()
-    by_user = train.tocsc()
+    counts = np.maximum(np.asarray(train.sum(axis=0), dtype=np.float64).ravel(), 1)
+    by_candidate = train.T.tocsr()
     for start in range(0, len(counts), _COLUMNS):
         columns = slice(start, min(start + _COLUMNS, len(counts)))
-        yield columns, _compare(by_item, by_user, counts, columns, similarity)
+        block = by_candidate[columns] @ train
+        _compare(block, counts, columns, similarity)
+        block.eliminate_zeros()
+        yield columns, block.T.tocsr()
 
 
-def _compare(by_item: Any, by_user: Any, counts: Any, columns: slice, similarity: Similarity) -> Any:
-    together = (by_item @ by_user[:, columns]).tocoo()
-    seen, candidate = together.row, together.col + columns.start
-    scale = counts[seen] ** (1 - similarity.damping) * counts[candidate] ** similarity.damping + similarity.shrink
-    together.data = np.where(seen == candidate, 0, together.data / scale).astype(np.float32)
-    block = together.tocsc()
+def _compare(block: Any, counts: Any, columns: slice, similarity: Similarity) -> None:
+    """Turn the counts of choosing both, candidates in rows, into similarities, in place."""
+    per_row = np.diff(block.indptr)
+    candidate = np.repeat(counts[columns] ** similarity.damping, per_row)
+    scale = (counts ** (1 - similarity.damping))[block.indices] * candidate + similarity.shrink
+    itself = block.indices == np.repeat(np.arange(columns.start, columns.stop), per_row)
+    block.data[:] = np.where(itself, 0, block.data / scale)
     if similarity.neighbours is not None:
         _keep_nearest(block, similarity.neighbours)
-    block.eliminate_zeros()
-    return block.tocsr()
 
 
 def _keep_nearest(block: Any, neighbours: int) -> None:
-    """Zero all but the `neighbours` largest of each column; those level with the last stay."""
+    """Zero all but the `neighbours` largest of each row; those level with the last stay."""
     for start, end in zip(block.indptr[:-1], block.indptr[1:], strict=True):
         if end - start > neighbours:
-            column = block.data[start:end]
-            column[column < np.partition(column, -neighbours)[-neighbours]] = 0
+            row = block.data[start:end]
+            row[row < np.partition(row, -neighbours)[-neighbours]] = 0
