@@ -1,0 +1,58 @@
+"""The base model of a scenario: from settings, item index and prior to an adapted model."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from fedrec.config import AdapterConfig, ModelConfig
+from fedrec.data.sequences import Floats
+from fedrec.model.adapter import AdaptedModel
+from fedrec.model.item_index import ItemIndex
+from fedrec.model.recommender import LinearTower, Recommender, Tower
+from fedrec.model.text_encoder import default_encoder_path
+
+
+def encoder_path(config: ModelConfig) -> Path:
+    """The folder of the encoder that the scenario names, or of the packaged one."""
+    return Path(config.encoder) if config.encoder else default_encoder_path()
+
+
+def build_recommender(
+    config: ModelConfig,
+    index: ItemIndex,
+    *,
+    texts: tuple[list[str], list[str]] = ([], []),
+    query_vectors: Floats | None = None,
+    prior: Floats | None = None,
+) -> Recommender:
+    """The frozen base model.
+
+    texts: of the items and of the queries; only the text tower reads them.
+    query_vectors: (T, d), of search and comment texts. prior: (N,) log popularity.
+    """
+    tower: Tower
+    if config.tower == "text":
+        from fedrec.model.text_tower import TextTower
+
+        tower = TextTower(encoder_path(config), [*texts[0], *texts[1]], index.whitening, titles=config.titles)
+    else:
+        queries = np.zeros((0, index.width), np.float32) if query_vectors is None else query_vectors
+        tower = LinearTower(
+            np.concatenate([index.vectors, queries]), decays=config.decays, weights=config.decay_weights
+        )
+    weighted = None if prior is None else (config.prior_weight * prior).astype(np.float32)
+    return Recommender(tower, index.vectors, scale=config.scale, prior=weighted)
+
+
+def adapt(model: Recommender, config: ModelConfig, adapter: AdapterConfig, index: ItemIndex) -> AdaptedModel:
+    """Put a zero adapter on the base model."""
+    return AdaptedModel(model, adapter, base_hash=base_model_hash(config, index))
+
+
+def base_model_hash(config: ModelConfig, index: ItemIndex) -> str:
+    """Identifies the frozen part: the index, which names its encoder, and the model's settings."""
+    settings = {key: value for key, value in asdict(config).items() if key != "encoder"}
+    return hashlib.sha256(json.dumps([index.content_hash, settings], sort_keys=True).encode()).hexdigest()

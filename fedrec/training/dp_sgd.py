@@ -1,0 +1,118 @@
+"""DP-SGD on one client with Opacus: per-example clipping by hooks, noise from our own source.
+
+Each step draws a Poisson batch by secret coins; an empty batch is a zero gradient plus
+noise, never skipped and never drawn again. Source: Abadi et al. 2016, arXiv:1607.00133.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from opacus.grad_sample import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+
+from fedrec.errors import UnsafeUpdateError
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.randomness import RandomSource
+
+_Example = TypeVar("_Example")
+
+LossOf = Callable[[Sequence[_Example]], Tensor]
+
+
+class SourceNoiseOptimizer(DPOptimizer):  # type: ignore[misc]
+    """Opacus's optimizer with noise from a `RandomSource`: a torch generator is neither
+    secret by default nor, unseeded, different from one client to the next."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, plan: PrivacyPlan, source: RandomSource) -> None:
+        super().__init__(
+            optimizer,
+            noise_multiplier=plan.noise_multiplier,
+            max_grad_norm=plan.clip_norm,
+            expected_batch_size=None,
+            loss_reduction="sum",
+        )
+        self.source = source
+
+    def add_noise(self) -> None:
+        """Put the clipped sum plus noise of `noise_multiplier * max_grad_norm` into `p.grad`."""
+        noise_std = self.noise_multiplier * self.max_grad_norm
+        for parameter in self.params:
+            noise = self.source.gaussian(parameter.numel(), noise_std=noise_std)
+            noised = parameter.summed_grad.double().reshape(-1) + torch.from_numpy(noise)
+            parameter.grad = noised.to(parameter.dtype).view_as(parameter)
+
+
+def private_steps(
+    model: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    examples: Sequence[_Example],
+    loss_of: LossOf[_Example],
+    *,
+    plan: PrivacyPlan,
+    learning_rate: float,
+    source: RandomSource,
+    positions_per_example: int = 1,
+) -> None:
+    """Move `parameters` by `plan.steps` private steps of size learning_rate / expected_batch.
+
+    loss_of: (B,) losses of a batch, examples uncoupled. positions_per_example: rows that
+    the model's modules see per example, summed before clipping.
+    Raises UnsafeUpdateError if a step is not finite.
+    """
+    sgd = torch.optim.SGD(list(parameters), lr=learning_rate / plan.expected_batch)
+    optimizer = SourceNoiseOptimizer(sgd, plan=plan, source=source)
+    with per_example_gradients(model):
+        for _ in range(plan.steps):
+            coins = source.coins(len(examples), probability=plan.sampling_rate)
+            batch = [example for example, heads in zip(examples, coins, strict=True) if heads]
+            optimizer.zero_grad(set_to_none=True)
+            fill_example_gradients(parameters, batch, loss_of, positions_per_example=positions_per_example)
+            optimizer.step()
+            if not all(parameter.isfinite().all() for parameter in parameters):
+                raise UnsafeUpdateError("A private step is not finite. Lower training.learning_rate; nothing was sent.")
+
+
+def fill_example_gradients(
+    parameters: Sequence[nn.Parameter],
+    batch: Sequence[_Example],
+    loss_of: LossOf[_Example],
+    *,
+    positions_per_example: int = 1,
+) -> None:
+    """Give every parameter its `grad_sample`: (B, *shape), one gradient per example."""
+    if not batch:
+        for parameter in parameters:
+            parameter.grad_sample = torch.zeros((0, *parameter.shape))  # type: ignore[attr-defined]
+        return
+    with warnings.catch_warnings():
+        # The towers' inputs need no gradient, which is what this hook warning is about.
+        warnings.filterwarnings("ignore", message="Full backward hook is firing")
+        loss_of(batch).sum().backward()  # type: ignore[no-untyped-call]
+    for parameter in parameters:
+        rows = parameter.grad_sample  # type: ignore[attr-defined]
+        if positions_per_example > 1:
+            rows = rows.reshape(len(batch), positions_per_example, *parameter.shape).sum(1)
+        if len(rows) != len(batch):
+            raise UnsafeUpdateError(f"{len(rows)} gradients for {len(batch)} examples: a layer couples examples.")
+        parameter.grad_sample = rows  # type: ignore[attr-defined]
+
+
+@contextmanager
+def per_example_gradients(model: nn.Module) -> Iterator[None]:
+    """Opacus's hooks on the model's trainable modules, removed again at the end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hooked = GradSampleModule(model, loss_reduction="sum", strict=False)
+    try:
+        yield
+    finally:
+        hooked.to_standard_module()
+        for parameter in model.parameters():
+            for name in ("grad_sample", "summed_grad"):
+                if hasattr(parameter, name):
+                    delattr(parameter, name)
+            parameter.grad = None

@@ -1,0 +1,121 @@
+"""From histories to training examples, where one example is exactly one privacy unit.
+
+A USER example is one person's whole (capped) history. A SEGMENT example is what one
+person did within one fixed UTC interval; it starts with an empty history, so that one
+event sits in one example and no insertion shifts another segment.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedrec.data.sequences import Floats, History, Ints
+from fedrec.model.heads import USUAL_RATING, Batch
+from fedrec.model.recommender import Tower
+
+_DAY = 86_400
+# A mean of few ratings is pulled towards the usual one as if these had come before.
+_PRIOR_RATINGS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How histories become examples: targets per example at most, entries read, unit."""
+
+    positions: int
+    window: int
+    unit: Literal["USER", "SEGMENT"] = "USER"
+    segment_days: int = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One unit: P or fewer positions to learn from. See `Batch` for the fields."""
+
+    inputs: tuple[Tensor, ...]
+    targets: Ints
+    aims: Floats
+    intents: Floats
+    ratings: Floats
+    usual: Floats
+    own: Ints
+
+
+def units_of(history: History, shape: Shape) -> Iterator[History]:
+    """The parts of one person's history that are one unit each."""
+    if shape.unit == "USER":
+        yield history
+        return
+    segment = history.times // (shape.segment_days * _DAY)
+    for value in np.unique(segment):
+        yield history.take(segment == value)
+
+
+def make_example(history: History, tower: Tower, shape: Shape, *, items: int) -> Example | None:
+    """The example of one unit; None where it holds nothing to learn from."""
+    labelled = history.targets | ~np.isnan(history.intents) | ~np.isnan(history.ratings)
+    positions = np.flatnonzero(labelled & (history.rows < items))
+    # The first entry has no history before it; next-item training has nothing to go by.
+    positions = positions[positions > 0][-shape.positions :]
+    if not len(positions):
+        return None
+    own = np.unique(history.rows[history.targets & (history.rows < items)])
+    start = max(0, int(positions[0]) - shape.window)
+    return Example(
+        inputs=tower.inputs(history.take(slice(start, None)), positions - start),
+        targets=history.rows[positions],
+        aims=history.targets[positions].astype(np.float32),
+        intents=history.intents[positions],
+        ratings=history.ratings[positions],
+        usual=usual_ratings(history)[positions],
+        own=own,
+    )
+
+
+def usual_ratings(history: History) -> Floats:
+    """(L,) the person's mean rating before each entry, pulled towards the usual one."""
+    known = ~np.isnan(history.ratings)
+    total = np.cumsum(np.where(known, history.ratings, 0.0))
+    count = np.cumsum(known)
+    before_total = np.concatenate([[0.0], total[:-1]])
+    before_count = np.concatenate([[0], count[:-1]])
+    pulled = (before_total + _PRIOR_RATINGS * USUAL_RATING) / (before_count + _PRIOR_RATINGS)
+    return pulled.astype(np.float32)
+
+
+def examples_of(histories: Sequence[History], tower: Tower, shape: Shape, *, items: int) -> list[Example]:
+    """Every unit that a client holds and can learn from."""
+    made = (make_example(unit, tower, shape, items=items) for history in histories for unit in units_of(history, shape))
+    return [example for example in made if example is not None]
+
+
+def collate(examples: Sequence[Example], *, positions: int) -> Batch:
+    """Stack examples, padded to `positions`; a padded position has no label and no aim."""
+    width = max((len(example.own) for example in examples), default=0)
+    inputs = tuple(
+        torch.stack([_pad(torch.as_tensor(tensor), positions) for tensor in tensors])
+        for tensors in zip(*(example.inputs for example in examples), strict=True)
+    )
+    nan = float("nan")
+
+    def stacked(name: str, fill: float) -> Tensor:
+        return torch.stack([_pad(torch.as_tensor(getattr(example, name)), positions, fill) for example in examples])
+
+    return Batch(
+        inputs=inputs,
+        targets=stacked("targets", 0),
+        aims=stacked("aims", 0.0),
+        intents=stacked("intents", nan),
+        ratings=stacked("ratings", nan),
+        usual=stacked("usual", USUAL_RATING),
+        own=torch.stack([_pad(torch.as_tensor(example.own), width, -1) for example in examples]),
+    )
+
+
+def _pad(tensor: Tensor, length: int, fill: float = 0.0) -> Tensor:
+    missing = tensor.new_full((length - len(tensor), *tensor.shape[1:]), fill)
+    return torch.cat([tensor, missing])
