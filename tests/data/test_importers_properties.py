@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from importer_tables import HEAD, ITEMS, MAPPING, import_rows, lay_out
 
@@ -34,6 +34,7 @@ BYTES = st.lists(PIECES | st.binary(max_size=20), max_size=12).map(b"".join)
 
 
 @FEW
+@example(content=b"\n\x1f\x8bx", form="jsonl", catalogue=False)
 @given(content=BYTES, form=st.sampled_from(FORMATS), catalogue=st.booleans())
 def test_any_bytes_are_imported_or_refused_without_a_trace(content: bytes, form: str, catalogue: bool) -> None:
     with tempfile.TemporaryDirectory() as name:

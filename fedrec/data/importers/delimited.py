@@ -47,7 +47,7 @@ def _read_lines(file: PlainFile, layout: Layout, columns: tuple[str, ...]) -> pl
     fields = pl.col("line").str.count_matches(layout.separator, literal=True).cast(pl.Int64) + 1
     try:
         ragged = lines.select(LINE, fields.alias("fields")).filter(pl.col("fields") != len(head)).head(1).collect()
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, OSError):
         raise undecodable(file) from None
     if len(ragged):
         raise _ragged(file, *ragged.row(0), expected=len(head))

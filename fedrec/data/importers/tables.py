@@ -12,7 +12,7 @@ from fedrec.data.importers.files import PlainFile, undecodable
 from fedrec.data.importers.mapping import Layout
 from fedrec.errors import DataError
 
-_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
