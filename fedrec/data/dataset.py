@@ -116,7 +116,7 @@ class DatasetWriter:
         if not (self._folder / "catalogue.parquet").is_file():
             raise DataError("The dataset has no catalogue. Set one before it is committed.")
         parts = self._folder / "parts"
-        events = pl.scan_parquet(parts / "*.parquet")
+        events = pl.scan_parquet(sorted(parts.iterdir()), glob=False)
         if not self._sorted:
             events = events.sort("user_id", "timestamp", maintain_order=True)
         target = self._folder / "events.parquet"
@@ -124,7 +124,7 @@ class DatasetWriter:
         shutil.rmtree(parts)
         shutil.rmtree(self.scratch)
         counts = (
-            pl.scan_parquet(target)
+            pl.scan_parquet(target, glob=False)
             .select(pl.col("user_id").n_unique().alias("users"), pl.len().alias("events"))
             .collect()
             .row(0, named=True)
@@ -135,7 +135,7 @@ class DatasetWriter:
             licence=licence,
             importer=importer,
             users=counts["users"],
-            items=pl.scan_parquet(self._folder / "catalogue.parquet").select(pl.len()).collect().item(),
+            items=pl.scan_parquet(self._folder / "catalogue.parquet", glob=False).select(pl.len()).collect().item(),
             events=counts["events"],
             hash=_hash_files(self._folder),
             repairs=dict(repairs or {}),
@@ -174,7 +174,7 @@ class Dataset:
 
     def events(self) -> pl.LazyFrame:
         """All events, sorted by user and time, as a lazy frame."""
-        return pl.scan_parquet(self.path / "events.parquet")
+        return pl.scan_parquet(self.path / "events.parquet", glob=False)
 
     def user_events(self, user_ids: list[str]) -> pl.DataFrame:
         """The events of some users; reads only the row groups that hold them."""
@@ -187,7 +187,7 @@ class Dataset:
 
     def catalogue(self) -> pl.DataFrame:
         """The public catalogue, in the order that rows of the item index follow."""
-        return pl.read_parquet(self.path / "catalogue.parquet")
+        return pl.read_parquet(self.path / "catalogue.parquet", glob=False)
 
 
 def _conform(frame: pl.DataFrame, schema: pl.Schema, *, keep_prefix: str | None = None) -> pl.DataFrame:
@@ -196,7 +196,12 @@ def _conform(frame: pl.DataFrame, schema: pl.Schema, *, keep_prefix: str | None 
         for name, kind in schema.items()
     ]
     extra = [name for name in frame.columns if keep_prefix and name.startswith(keep_prefix)]
-    return frame.select(*columns, *extra)
+    try:
+        return frame.select(*columns, *extra)
+    except pl.exceptions.InvalidOperationError:
+        # Polars quotes the cells that it cannot convert: they must not be shown.
+        kinds = {name: str(kind) for name, kind in frame.schema.items() if kind != schema.get(name, kind)}
+        raise DataError(f"Columns cannot be converted to the dataset's schema: {kinds}.") from None
 
 
 def _hash_files(folder: Path) -> str:
