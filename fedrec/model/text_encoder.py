@@ -8,7 +8,8 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +29,7 @@ PACKAGED_NAME = "all-MiniLM-L6-v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 UNKNOWN_WORD_LIMIT = 0.2
 
-_BATCHES_PER_CALL = 8
+_BATCHES_PER_CALL = 16
 _IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+")
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class TextEncoder:
     path: Path
     name: str
     hash: str
-    batch_size: int = 64
+    batch_size: int = 32
 
     @classmethod
     def open(cls, path: Path | str | None = None) -> "TextEncoder":
@@ -145,16 +146,17 @@ class TextEncoder:
         # does not fit should fail at once.
         order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
         step = self.batch_size * _BATCHES_PER_CALL
-        for start in range(0, len(order), step):
-            rows = order[start : start + step]
-            embeddings[rows] = model.encode(
-                [texts[row] for row in rows],
-                batch_size=self.batch_size,
-                show_progress_bar=False,
-                normalize_embeddings=True,
-            )
-            if progress:
-                progress(start + len(rows), len(texts))
+        with _half_the_threads():
+            for start in range(0, len(order), step):
+                rows = order[start : start + step]
+                embeddings[rows] = model.encode(
+                    [texts[row] for row in rows],
+                    batch_size=self.batch_size,
+                    show_progress_bar=False,
+                    normalize_embeddings=True,
+                )
+                if progress:
+                    progress(start + len(rows), len(texts))
         return embeddings
 
     @cached_property
@@ -189,6 +191,19 @@ class TextEncoder:
         for text in texts:
             digest.update(hashlib.sha256(text.encode()).digest())
         return digest.hexdigest()
+
+
+@contextmanager
+def _half_the_threads() -> Iterator[None]:
+    """Layers this small mostly wait for one another: on a busy machine every further thread makes it slower."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _words(tokenizer: Any, text: str) -> list[str]:
