@@ -262,7 +262,7 @@ def parse_scenario(table: dict[str, Any], overrides: Sequence[str] = ()) -> Scen
     """Build a scenario from a TOML table."""
     for override in overrides:
         _override(table, override)
-    return _build(Scenario, table, "")
+    return parse_table(Scenario, table)
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -281,7 +281,8 @@ def _override(table: dict[str, Any], override: str) -> None:
     table[leaf] = value
 
 
-def _build(kind: type[_T], table: Mapping[str, Any], where: str) -> _T:
+def parse_table(kind: type[_T], table: Mapping[str, Any], where: str = "") -> _T:
+    """Build one concern from its table; raises ConfigError naming the setting that is wrong."""
     hints = get_type_hints(kind)
     known = [entry.name for entry in fields(kind)]  # type: ignore[arg-type]
     for key in table:
@@ -297,7 +298,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, dict):
             raise ConfigError(f"`{where}` is a table, not {value!r}.")
-        return _build(hint, value, f"{where}.")
+        return parse_table(hint, value, f"{where}.")
     if origin is Literal:
         if value in get_args(hint):
             return value

@@ -1,0 +1,86 @@
+"""`fedrec simulate` and `fedrec evaluate`."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedrec.config import load_scenario
+from fedrec.errors import ConfigError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Final = Annotated[bool, typer.Option("--final", help="Score the test item too. Once, when all choices are made.")]
+
+
+def simulate(
+    scenario: Annotated[Path, typer.Argument(help="A scenario, such as simulations/movielens_small.toml.")],
+    data: Annotated[Path | None, typer.Option(help="A dataset folder; else the scenario's data.path.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: a.b=value.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME if absent.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    final: Final = False,
+    engine: Annotated[str, typer.Option(help="flower (messages in-process) or reference (a plain loop).")] = "flower",
+    as_json: Json = False,
+) -> None:
+    """Simulate a federation and compare it with baselines."""
+    parsed = load_scenario(scenario, overrides or [])
+    if data is None and not parsed.data.path:
+        raise ConfigError("No data: give --data DIR, or set data.path in the scenario.")
+    if engine not in ("flower", "reference"):
+        raise ConfigError(f"There is no engine `{engine}`. Choose flower or reference.")
+    from fedrec.cli.progress import progress_bars
+    from fedrec.simulation import Request, flower_engine, reference_engine
+    from fedrec.simulation import simulate as run
+
+    request = Request(
+        scenario=parsed,
+        data=data or Path(parsed.data.path),
+        out=out or Path("runs") / parsed.name,
+        resume=resume,
+        final=final,
+        command=shlex.join(["fedrec", *sys.argv[1:]]),
+    )
+    with progress_bars() as watch:
+        result = run(request, engine_of=flower_engine if engine == "flower" else reference_engine, watch=watch)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _show(request.out)
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder, or one of its releases.")],
+    data: Annotated[Path, typer.Option(help="A dataset folder.")],
+    baselines: Annotated[bool, typer.Option("--baselines", help="Fit and tune the baselines too.")] = False,
+    final: Final = False,
+    as_json: Json = False,
+) -> None:
+    """Score a run or a release on a data set."""
+    from fedrec.cli.progress import progress_bars
+    from fedrec.simulation import evaluate_run
+
+    with progress_bars() as watch:
+        result = evaluate_run(run, data, final=final, baselines=baselines, watch=watch)
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        for part in ("validation", "test"):
+            for name, metric in result.get(part, {}).items():
+                typer.echo(f"{part} {name} {metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]")
+
+
+def _show(out: Path) -> None:
+    from rich.console import Console
+
+    from fedrec.reporting.demo_table import summary_table
+    from fedrec.reporting.summary import RunSummary
+
+    result = json.loads((out / "result.json").read_text())
+    rounds = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    console = Console()
+    console.print(summary_table([RunSummary.build(result, rounds)]))
+    console.print(f"Privacy: {result['privacy']['statement']}")
+    console.print(f"Report: {out / 'report.html'}\nReleases: {out / 'releases'}", soft_wrap=True)

@@ -1,0 +1,80 @@
+"""The wire: instructions and replies as Flower records, and back.
+
+A reply holds exactly one vector of fixed size, a code, and how often its noise was paid
+for. No metric that was computed on private data is in it.
+"""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+
+from fedrec.errors import UnsafeUpdateError
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.training.client import Instruction, Reply
+
+TRAIN = "train"
+IDENTIFY = "query.identify"
+
+
+def pack_instruction(instruction: Instruction) -> RecordDict:
+    """The records of a round's instruction; one is shared by all messages of a round."""
+    plan = json.dumps(asdict(instruction.plan)) if instruction.plan else ""
+    settings = ConfigRecord(
+        {
+            "round": instruction.round,
+            "token": instruction.token,
+            "layout": instruction.layout,
+            "plan": plan,
+            "negatives_seed": str(instruction.negatives_seed),
+        }
+    )
+    return RecordDict({"adapter": _pack(instruction.adapter), "instruction": settings})
+
+
+def unpack_instruction(content: RecordDict) -> Instruction:
+    """The instruction in a message; raises UnsafeUpdateError if it is malformed."""
+    try:
+        settings = content.config_records["instruction"]
+        plan = str(settings["plan"])
+        return Instruction(
+            round=int(settings["round"]),  # type: ignore[arg-type]
+            token=str(settings["token"]),
+            adapter=_unpack(content.array_records["adapter"]),
+            layout=str(settings["layout"]),
+            plan=PrivacyPlan(**json.loads(plan)) if plan else None,
+            negatives_seed=int(str(settings["negatives_seed"])),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnsafeUpdateError(f"The server's instruction cannot be read ({type(error).__name__}).") from None
+
+
+def pack_reply(reply: Reply) -> RecordDict:
+    """The records of a reply."""
+    records = RecordDict({"reply": ConfigRecord({"code": reply.code, "attempts": reply.attempts})})
+    if reply.update is not None:
+        records["update"] = _pack(reply.update)
+    return records
+
+
+def unpack_reply(client: int, message: Message) -> Reply:
+    """A client's reply; whatever cannot be read becomes a code, never an exception."""
+    if message.has_error():
+        return Reply(client=client, code="client_error")
+    try:
+        settings = message.content.config_records["reply"]
+        attempts = max(0, int(settings["attempts"]))  # type: ignore[arg-type]
+        records = message.content.array_records
+        update = _unpack(records["update"]) if "update" in records else None
+        return Reply(client=client, update=update, code=str(settings["code"])[:40], attempts=attempts)
+    except Exception:  # bytes of a stranger: no fault in them may stop a round
+        return Reply(client=client, code="malformed")
+
+
+def _pack(vector: np.ndarray) -> ArrayRecord:
+    return ArrayRecord({"vector": Array(np.ascontiguousarray(vector, dtype=np.float32))})
+
+
+def _unpack(record: ArrayRecord) -> np.ndarray:
+    return record["vector"].numpy()

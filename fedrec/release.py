@@ -1,0 +1,125 @@
+"""Signed releases: a folder with a manifest of hashes, written whole and never changed.
+
+A device verifies the signature (Ed25519) and every hash before it uses a file. The id of
+a release is a hash of what it recommends with, so the same adapter is the same release.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from fedrec.errors import VerificationError
+from fedrec.files import sync_folder, write_atomically
+
+MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+# What a release recommends with; the card and the report beside it only describe it.
+_IDENTITY = ("adapter/", "index")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a release vouches for.
+
+    files: sha256 by path within the folder. lineage: run, round, base model, layout, item
+    index and ledger head. privacy: what was spent, as the run reports it.
+    """
+
+    id: str
+    files: Mapping[str, str]
+    lineage: Mapping[str, Any]
+    privacy: Mapping[str, Any]
+
+    def content(self) -> bytes:
+        """The bytes that are signed."""
+        body = {"id": self.id, "files": self.files, "lineage": self.lineage, "privacy": self.privacy}
+        return (json.dumps(body, indent=2, sort_keys=True) + "\n").encode()
+
+
+def publish_release(
+    parent: Path,
+    write_files: Callable[[Path], None],
+    *,
+    round_number: int,
+    lineage: Mapping[str, Any],
+    privacy: Mapping[str, Any],
+    key: Ed25519PrivateKey,
+) -> Path:
+    """Write a release beside its final place, sign it, and rename it; returns its folder.
+
+    write_files: fills an empty folder. A release that exists already is left as it is.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft.", dir=parent))
+    try:
+        write_files(draft)
+        files = {str(path.relative_to(draft)): _hash_file(path) for path in sorted(draft.rglob("*")) if path.is_file()}
+        identity = {name: digest for name, digest in files.items() if name.startswith(_IDENTITY)}
+        body = json.dumps([identity, lineage.get("index"), lineage.get("base_model")], sort_keys=True)
+        release_id = hashlib.sha256(body.encode()).hexdigest()[:16]
+        folder = parent / f"{round_number:05d}-{release_id}"
+        if folder.exists():
+            return folder
+        manifest = Manifest(id=release_id, files=files, lineage=lineage, privacy=privacy)
+        write_atomically(draft / MANIFEST, manifest.content())
+        write_atomically(draft / SIGNATURE, key.sign(manifest.content()).hex().encode() + b"\n")
+        draft.chmod(0o755)
+        draft.rename(folder)
+        sync_folder(parent)
+        return folder
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def verify_release(folder: Path, key: Ed25519PublicKey) -> Manifest:
+    """The manifest of a release whose signature and files all hold.
+
+    Raises VerificationError with what failed; nothing of such a release may be used.
+    """
+    try:
+        content = (folder / MANIFEST).read_bytes()
+        key.verify(bytes.fromhex((folder / SIGNATURE).read_text()), content)
+        manifest = Manifest(**json.loads(content))
+    except FileNotFoundError as error:
+        raise VerificationError(f"{folder} is not a release: it lacks {Path(error.filename).name}.") from None
+    except InvalidSignature:
+        raise VerificationError(f"{folder}: the signature is not of this key. Do not use this release.") from None
+    except (ValueError, TypeError) as error:
+        raise VerificationError(f"{folder}: the manifest cannot be read ({error}). Fetch the release again.") from None
+    for name, digest in manifest.files.items():
+        path = folder / name
+        if not path.is_file() or _hash_file(path) != digest:
+            raise VerificationError(f"{folder}: {name} is missing or changed. Fetch the release again.")
+    return manifest
+
+
+def signing_key(path: Path) -> Ed25519PrivateKey:
+    """The private key in `path` (0600), made on first use; its public half lies beside it as .pub."""
+    if not path.exists():
+        write_atomically(path, Ed25519PrivateKey.generate().private_bytes_raw(), mode=0o600)
+    key = Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    public = path.with_suffix(".pub")
+    if not public.exists():
+        write_atomically(public, key.public_key().public_bytes_raw().hex().encode() + b"\n")
+    return key
+
+
+def public_key(path: Path) -> Ed25519PublicKey:
+    """The public key in a .pub file; raises VerificationError if it is none."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise VerificationError(f"{path} holds no Ed25519 public key ({error}).") from None
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,298 @@
+"""A simulated federation from scenario to report: train, evaluate, compare, write it down."""
+
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tomli_w
+
+from fedrec.config import Scenario, parse_scenario
+from fedrec.errors import ConfigError
+from fedrec.evaluation.baselines import all_baselines
+from fedrec.evaluation.protocol import Evaluation, evaluate
+from fedrec.federation.grid_engine import GridEngine
+from fedrec.federation.handlers import build_client_app
+from fedrec.federation.local_grid import LocalGrid
+from fedrec.files import write_atomically
+from fedrec.privacy.ledger import read_events
+from fedrec.privacy.statement import check_client_ledgers, privacy_statement
+from fedrec.release import signing_key
+from fedrec.reporting import privacy_text
+from fedrec.reporting.model_card import model_card, privacy_page
+from fedrec.reporting.run_report import write_run_report
+from fedrec.reporting.summary import RunSummary
+from fedrec.training.aggregation import ServerState
+from fedrec.training.publishing import Publisher
+from fedrec.training.reference import ReferenceEngine
+from fedrec.training.round import Engine, Hooks, Recipe, run_rounds
+from fedrec.training.run_folder import RunFolder
+from fedrec.training.workbench import Workbench, open_workbench
+
+_PACKAGES = ("fedrec", "flwr", "torch", "transformers", "peft", "opacus", "dp-accounting", "numpy")
+
+
+class Watcher(Protocol):
+    """Told how far a stage is; a progress bar, or nothing."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None: ...
+
+
+EngineOf = Callable[[Workbench, RunFolder], Engine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to simulate, on what, and where to write it.
+
+    final: score the test item too, once. command: what a reader types to do it again.
+    """
+
+    scenario: Scenario
+    data: Path
+    out: Path
+    resume: bool = False
+    final: bool = False
+    command: str = ""
+
+
+def reference_engine(workbench: Workbench, folder: RunFolder) -> Engine:
+    """A loop over clients."""
+    return ReferenceEngine(workbench, folder)
+
+
+def flower_engine(workbench: Workbench, folder: RunFolder) -> Engine:
+    """Flower's messages and apps on a grid in this process."""
+    app = build_client_app(
+        lambda context: workbench.client(
+            int(context.node_config["partition-id"]), folder.client(int(context.node_config["partition-id"]))
+        )
+    )
+    clients = len(workbench.members)
+    return GridEngine(LocalGrid(app, clients=clients), clients=clients, timeout=workbench.scenario.federation.timeout)
+
+
+def simulate(
+    request: Request, *, engine_of: EngineOf = flower_engine, watch: Watcher = lambda *_: None
+) -> dict[str, Any]:
+    """Run a scenario to its end; returns the object that `simulate --json` prints.
+
+    The run folder then holds `result.json`, `report.html` and the releases. Raises
+    ConfigError before anything is written where the scenario cannot run on these data.
+    """
+    workbench = open_workbench(request.scenario, request.data, _encoding(watch))
+    _check(workbench)
+    folder = RunFolder(request.out, _config_text(workbench), resume=request.resume)
+    result = _train(workbench, folder, engine_of, watch)
+    measured = _evaluations(workbench, final=request.final, watch=watch)
+    result |= {part: _headline(each) for part, each in measured.items()}
+    result["groups"] = _groups(measured["validation"])
+    result["baselines"] = _baselines(workbench, request, watch)
+    if workbench.plan and request.scenario.evaluation.non_private_twin:
+        twin = _twin(request, engine_of, watch)
+        result["baselines"]["non_private_twin"] = {part: twin[part] for part in ("validation", "test") if part in twin}
+    result |= _about(workbench, request)
+    write_atomically(folder.path / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    summary = RunSummary.build(result, folder.rounds())
+    write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
+    return result
+
+
+def evaluate_run(
+    run: Path, data: Path, *, final: bool, baselines: bool, watch: Watcher = lambda *_: None
+) -> dict[str, Any]:
+    """Score the last state of a run on a data set; returns the object that `evaluate --json` prints."""
+    scenario, _ = read_config(run)
+    workbench = open_workbench(scenario, data, _encoding(watch))
+    folder = RunFolder(run, (run / "config.toml").read_text(), resume=True)
+    state = folder.state()
+    if state is None:
+        raise ConfigError(f"{run} has not finished a round yet. Resume it with `fedrec simulate --resume`.")
+    workbench.model.load(state.adapter)
+    measured = _evaluations(workbench, final=final, watch=watch)
+    result = _run_facts(workbench, folder, state)
+    result |= {part: _headline(each) for part, each in measured.items()}
+    if baselines:
+        request = Request(scenario=scenario, data=data, out=run, final=final)
+        result["baselines"] = _baselines(workbench, request, watch)
+    return result
+
+
+def read_config(run: Path) -> tuple[Scenario, str]:
+    """The scenario of a run folder and the hash of the data it was run on."""
+    import tomllib
+
+    try:
+        table = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{run} is not a run folder (no config.toml). Make one with `fedrec simulate`.") from None
+    data_hash = table.pop("dataset_hash", "")
+    return parse_scenario(table), data_hash
+
+
+def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:
+    scenario = workbench.scenario
+    key = signing_key(folder.signing_key)
+    run_id = key.public_key().public_bytes_raw().hex()[:32]
+    publisher = Publisher(workbench, folder.releases, key=key, run_id=run_id)
+    rounds = scenario.federation.rounds
+
+    def measure(state: ServerState) -> dict[str, Any] | None:
+        if state.round % scenario.evaluation.every and state.round != rounds:
+            return None
+        workbench.model.load(state.adapter)
+        found = evaluate(workbench.scorer(), workbench.split, test=False, seed=scenario.seed)
+        return _headline(found)
+
+    def publish(state: ServerState, ledger_head: str) -> None:
+        facts = _run_facts(workbench, folder, state)
+        publisher.publish(
+            state,
+            ledger_head=ledger_head,
+            privacy=facts["privacy"],
+            card=model_card(facts, scenario=scenario.name, source=asdict(workbench.dataset.info)),
+            privacy_text=privacy_page(facts["privacy"]),
+        )
+
+    recipe = Recipe(
+        federation=scenario.federation,
+        plan=workbench.plan,
+        layout=workbench.model.layout.hash,
+        run_id=run_id,
+        seed=scenario.seed,
+        guarantee=scenario.privacy.noise == "system",
+    )
+    start = ServerState.start(np.zeros(workbench.model.layout.size, dtype=np.float32))
+    if scenario.adapter.train_a:
+        start = ServerState.start(workbench.model.flatten())
+    hooks = Hooks(measure=measure, publish=publish, report=lambda record: watch(scenario.name, record["round"], rounds))
+    began = time.monotonic()
+    state = run_rounds(folder, engine_of(workbench, folder), recipe, start, hooks)
+    workbench.model.load(state.adapter)
+    events = read_events(folder.ledger)
+    check_client_ledgers(
+        events, ((client, folder.client(client) / "ledger.jsonl") for client in range(len(workbench.members)))
+    )
+    return _run_facts(workbench, folder, state) | {"seconds": round(time.monotonic() - began, 3)}
+
+
+def _run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> dict[str, Any]:
+    scenario = workbench.scenario
+    size = workbench.model.layout.size
+    privacy = privacy_statement(
+        workbench.plan, read_events(folder.ledger), system_noise=scenario.privacy.noise == "system"
+    )
+    unit = privacy.get("unit", "")
+    privacy["covers"] = list(privacy_text.covers(privacy["mode"], unit))
+    privacy["does_not_cover"] = list(privacy_text.does_not_cover(privacy["mode"], unit))
+    return {
+        "run": str(folder.path),
+        "rounds": state.round,
+        "shared_parameters": size,
+        "adapter_norm": float(np.linalg.norm(state.adapter)),
+        "bytes_per_client_round": 2 * 4 * size,
+        "privacy": privacy,
+    }
+
+
+def _twin(request: Request, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:
+    """The same recipe without noise and clipping, in a run folder of its own."""
+    scenario = request.scenario.without_privacy()
+    workbench = open_workbench(scenario, request.data, _encoding(watch))
+    folder = RunFolder(request.out / "twin", _config_text(workbench), resume=True)
+    result = _train(workbench, folder, engine_of, watch)
+    measured = _evaluations(workbench, final=request.final, watch=watch)
+    return result | {part: _headline(each) for part, each in measured.items()}
+
+
+def _evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[str, Evaluation]:
+    def score(*, test: bool) -> Evaluation:
+        return evaluate(
+            workbench.scorer(),
+            workbench.split,
+            test=test,
+            seed=workbench.scenario.seed,
+            progress=lambda done, total: watch("evaluate", done, total),
+        )
+
+    return {"validation": score(test=False)} | ({"test": score(test=True)} if final else {})
+
+
+def _baselines(workbench: Workbench, request: Request, watch: Watcher) -> dict[str, Any]:
+    names = workbench.scenario.evaluation.baselines
+    vectors = np.concatenate([workbench.index.vectors, workbench.query_vectors])
+    count = iter(range(len(names)))
+    fitted = all_baselines(
+        workbench.split,
+        vectors,
+        seed=workbench.scenario.seed,
+        names=names,
+        progress=lambda name: watch(f"baseline {name}", next(count), len(names)),
+    )
+    found: dict[str, Any] = {}
+    for name, each in fitted.items():
+        found[name] = {"validation": _headline(each.validation), "choice": dict(each.choice)}
+        if request.final:
+            tested = evaluate(each.scorer, workbench.split, test=True, seed=workbench.scenario.seed)
+            found[name]["test"] = _headline(tested)
+    return found
+
+
+def _check(workbench: Workbench) -> None:
+    """Refuse, before anything is written, a plan that its own cap would stop half-way."""
+    plan, federation = workbench.plan, workbench.scenario.federation
+    clients = len(workbench.members)
+    asked = federation.rounds * min(federation.cohort, clients)
+    if plan and asked > clients * plan.participation_cap:
+        raise ConfigError(
+            f"{federation.rounds} rounds of {min(federation.cohort, clients)} clients are {asked} participations; "
+            f"{clients} clients with a cap of {plan.participation_cap} allow {clients * plan.participation_cap}. "
+            "Lower federation.rounds or federation.cohort, or raise privacy.participations and pay for it."
+        )
+
+
+def _config_text(workbench: Workbench) -> str:
+    table = {"dataset_hash": workbench.dataset.info.hash, **_without_none(asdict(replace(workbench.scenario)))}
+    return tomli_w.dumps(table)
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }
+
+
+def _about(workbench: Workbench, request: Request) -> dict[str, Any]:
+    info = workbench.dataset.info
+    data = workbench.scenario.data
+    return {
+        "name": request.scenario.name,
+        "clients": len(workbench.members),
+        "users": info.users,
+        "items": info.items,
+        "positives": f"kinds {', '.join(data.positive_kinds)}; least rating {data.min_rating or 'any'}",
+        "dataset": {"name": info.name, "source": info.source, "licence": info.licence, "hash": info.hash},
+        "command": request.command,
+        "config": _config_text(workbench),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _groups(found: Evaluation) -> dict[str, Any]:
+    groups = {group.name: group for group in (*found.by_activity, *found.by_item)}
+    return {name: {"users": group.n, "ndcg@10": group.ndcg.as_json()} for name, group in groups.items()}
+
+
+def _headline(found: Evaluation) -> dict[str, Any]:
+    return {name: estimate.as_json() for name, estimate in found.headline().items()}
+
+
+def _encoding(watch: Watcher) -> Callable[[int, int], None]:
+    return lambda done, total: watch("encode texts", done, total)

@@ -1,0 +1,103 @@
+"""The server's mean of updates, and what it does with it: FedAvg, momentum or Adam.
+
+Every update has weight 1 and the sum is divided by the EXPECTED cohort, a constant: the
+sensitivity then does not depend on who replied.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrec.config import FederationConfig
+from fedrec.errors import UnsafeUpdateError
+from fedrec.model.adapter import FlatAdapter
+
+Doubles = npt.NDArray[np.float64]
+
+
+class UpdateSum:
+    """A running float64 sum of updates; memory does not grow with the cohort."""
+
+    def __init__(self, size: int) -> None:
+        self._sum: Doubles = np.zeros(size)
+        self.count = 0
+
+    def add(self, update: npt.NDArray[np.floating[Any]]) -> None:
+        """Add one update; raises UnsafeUpdateError if its size or an entry is wrong."""
+        if update.shape != self._sum.shape or not np.issubdtype(update.dtype, np.floating):
+            raise UnsafeUpdateError(
+                f"An update of shape {update.shape} and type {update.dtype} is not {self._sum.shape} numbers."
+            )
+        if not np.isfinite(update).all():
+            raise UnsafeUpdateError("An update is not finite.")
+        self._sum += update
+        self.count += 1
+
+    def mean(self, *, expected: int) -> Doubles:
+        """The sum divided by the expected cohort."""
+        return self._sum / expected
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """The shared adapter after `round` rounds, and the server optimizer's memory.
+
+    adapter: (P,) float32, exactly what clients receive. first, second: (P,) float64
+    running moments (zeros where the optimizer keeps none). steps: rounds that moved it.
+    """
+
+    round: int
+    adapter: FlatAdapter
+    first: Doubles
+    second: Doubles
+    steps: int
+
+    @classmethod
+    def start(cls, adapter: FlatAdapter) -> "ServerState":
+        """Before the first round."""
+        return cls(0, adapter, np.zeros(len(adapter)), np.zeros(len(adapter)), 0)
+
+    def skip(self) -> "ServerState":
+        """A dropped round: counted, nothing moved."""
+        return replace(self, round=self.round + 1)
+
+    def advance(self, mean_update: Doubles, config: FederationConfig) -> "ServerState":
+        """One server step along the mean update."""
+        step, first, second = _STEPS[config.server_optimizer](self, mean_update)
+        adapter = (self.adapter + config.server_rate * step).astype(np.float32)
+        return ServerState(self.round + 1, adapter, first, second, self.steps + 1)
+
+
+_Step = tuple[Doubles, Doubles, Doubles]
+_MOMENTUM = 0.9
+_SECOND = 0.99
+_EPSILON = 1e-8
+
+
+def _fedavg(state: ServerState, mean: Doubles) -> _Step:
+    return mean, state.first, state.second
+
+
+def _momentum(state: ServerState, mean: Doubles) -> _Step:
+    first = _MOMENTUM * state.first + mean
+    return first, first, state.second
+
+
+def _adam(state: ServerState, mean: Doubles) -> _Step:
+    """Source: Reddi et al. 2021, arXiv:2003.00295 (FedAdam), with Adam's bias correction."""
+    first = _MOMENTUM * state.first + (1 - _MOMENTUM) * mean
+    second = _SECOND * state.second + (1 - _SECOND) * mean**2
+    steps = state.steps + 1
+    unbiased = first / (1 - _MOMENTUM**steps)
+    scale = np.sqrt(second / (1 - _SECOND**steps)) + _EPSILON
+    return unbiased / scale, first, second
+
+
+_STEPS: Mapping[str, Callable[[ServerState, Doubles], _Step]] = {
+    "fedavg": _fedavg,
+    "momentum": _momentum,
+    "adam": _adam,
+}

@@ -1,0 +1,92 @@
+"""A run's folder: stopped at any moment, it can be resumed to the same releases.
+
+config.toml, rounds.jsonl, ledger.jsonl and releases/ are for people; state.safetensors
+is the commit point of a round, pending.json the cohort of the one under way.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save
+
+from fedrec.errors import ConfigError
+from fedrec.files import write_atomically
+from fedrec.training.aggregation import ServerState
+
+
+class RunFolder:
+    """Paths and durable state of one run. Raises ConfigError where a run must not start."""
+
+    def __init__(self, path: Path, config: str, *, resume: bool) -> None:
+        self.path = path
+        existing = path / "config.toml"
+        if existing.exists():
+            if not resume:
+                raise ConfigError(
+                    f"{path} holds a run already. Add --resume to go on with it, or choose another --out."
+                )
+            if existing.read_text() != config:
+                raise ConfigError(
+                    f"{path} was started with other settings or data. Resume it with the same, or use another --out."
+                )
+        elif path.exists() and any(path.iterdir()):
+            raise ConfigError(f"{path} is not empty and holds no run. Choose another --out.")
+        else:
+            write_atomically(existing, config.encode())
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.jsonl"
+
+    @property
+    def releases(self) -> Path:
+        return self.path / "releases"
+
+    @property
+    def rounds_file(self) -> Path:
+        return self.path / "rounds.jsonl"
+
+    @property
+    def signing_key(self) -> Path:
+        return self.path / "signing.key"
+
+    def client(self, client: int) -> Path:
+        """Where a simulated client keeps what would be on its device."""
+        return self.path / "clients" / str(client)
+
+    def state(self) -> ServerState | None:
+        """The state after the last finished round; None before the first."""
+        file = self.path / "state.safetensors"
+        if not file.exists():
+            return None
+        tensors = load_file(file)
+        round_number, steps = tensors.pop("counts").tolist()
+        return ServerState(round=round_number, steps=steps, **tensors)
+
+    def commit(self, state: ServerState, record: dict[str, Any]) -> None:
+        """Finish a round: its record first, then the state that makes it count."""
+        lines = [*self.rounds(before=state.round), record]
+        write_atomically(self.rounds_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        tensors = asdict(state)
+        counts = np.array([tensors.pop("round"), tensors.pop("steps")], dtype=np.int64)
+        write_atomically(self.path / "state.safetensors", save({**tensors, "counts": counts}))
+
+    def rounds(self, *, before: int | None = None) -> list[dict[str, Any]]:
+        """The records of finished rounds."""
+        if not self.rounds_file.exists():
+            return []
+        lines = [json.loads(line) for line in self.rounds_file.read_text().splitlines()]
+        return [line for line in lines if before is None or line["round"] < before]
+
+    def pending(self, round_number: int) -> dict[str, Any] | None:
+        """Token and cohort of a round that was begun, so that a resumed one asks the same clients."""
+        file = self.path / "pending.json"
+        begun: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return begun if begun.get("round") == round_number else None
+
+    def begin(self, pending: dict[str, Any]) -> None:
+        """Remember a round before anybody is asked."""
+        write_atomically(self.path / "pending.json", json.dumps(pending).encode())

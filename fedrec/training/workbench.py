@@ -1,0 +1,145 @@
+"""Everything of one scenario on one data set, ready to train and to score: a laboratory's view.
+
+A simulation knows everybody's data; a deployed client builds the same parts from its own.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedrec.config import Scenario
+from fedrec.data.dataset import Dataset
+from fedrec.data.sequences import Floats, Ints, Sequences
+from fedrec.data.splits import PositiveRule, Split, leave_one_out, load_sequences
+from fedrec.errors import ConfigError, DataError
+from fedrec.model.adapter import AdaptedModel
+from fedrec.model.build import adapt, base_model_hash, build_recommender, encoder_path
+from fedrec.model.catalogue_index import encode_queries, index_for
+from fedrec.model.item_index import ItemIndex
+from fedrec.model.scorer import ModelScorer
+from fedrec.model.text_encoder import TextEncoder
+from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.randomness import RandomSource, noise_source
+from fedrec.training.client import Client, ClientStore
+from fedrec.training.examples import Example, Shape, examples_of
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Workbench:
+    """A scenario with its data, index and model loaded.
+
+    members: users of each client; a user belongs to one client. query_vectors: (T, d).
+    """
+
+    scenario: Scenario
+    dataset: Dataset
+    split: Split
+    index: ItemIndex
+    query_vectors: Floats
+    model: AdaptedModel
+    plan: PrivacyPlan | None
+    members: Sequence[Ints]
+
+    @property
+    def base_hash(self) -> str:
+        """Identifies the frozen part of the model."""
+        return base_model_hash(self.scenario.model, self.index)
+
+    def client(self, client: int, store: Path) -> Client:
+        """A simulated client; `store` is the folder that stands for its device."""
+        scenario = self.scenario
+
+        def source_for(round_number: int) -> RandomSource:
+            return noise_source(scenario.privacy.noise, scenario.seed, "client", client, "round", round_number)
+
+        return Client(
+            id=client,
+            model=self.model,
+            training=scenario.training,
+            examples=lambda: self.examples(client),
+            plan=self.plan,
+            source_for=source_for,
+            store=ClientStore(store),
+        )
+
+    def examples(self, client: int) -> list[Example]:
+        """What a client trains on: the training part of its users' histories, unit by unit."""
+        scenario = self.scenario
+        shape = Shape(
+            positions=scenario.training.positions,
+            window=scenario.model.window,
+            unit=scenario.privacy.unit if self.plan else "USER",
+            segment_days=scenario.privacy.segment_days,
+        )
+        histories = [self.split.train(int(user)) for user in self.members[client]]
+        return examples_of(histories, self.model.base.tower, shape, items=self.split.sequences.items)
+
+    def scorer(self) -> ModelScorer:
+        """The model with the adapter that it holds now."""
+        batch = 8 if self.scenario.model.tower == "text" else 64
+        return ModelScorer(self.model.base, window=self.scenario.model.window, batch=batch)
+
+
+def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = None) -> Workbench:
+    """Load a data set and build the scenario's model on it."""
+    dataset = Dataset.open(data)
+    rule = PositiveRule(
+        kinds=scenario.data.positive_kinds,
+        min_rating=scenario.data.min_rating,
+        min_finished=scenario.data.min_finished,
+    )
+    sequences = load_sequences(dataset, positives=rule, weights=scenario.data.kind_weights, seed=scenario.seed)
+    split = leave_one_out(sequences)
+    encoder = TextEncoder.open(encoder_path(scenario.model))
+    index = index_for(dataset, encoder, progress)
+    query_vectors = encode_queries(encoder, index, sequences.texts, cache=True)
+    model = build_recommender(
+        scenario.model,
+        index,
+        texts=(dataset.catalogue()["title"].to_list(), list(sequences.texts)),
+        query_vectors=query_vectors,
+        prior=_prior(scenario, dataset, split),
+    )
+    return Workbench(
+        scenario=scenario,
+        dataset=dataset,
+        split=split,
+        index=index,
+        query_vectors=query_vectors,
+        model=adapt(model, scenario.model, scenario.adapter, index),
+        plan=plan_of(scenario.privacy, scenario.training),
+        members=_members(sequences, scenario),
+    )
+
+
+def _members(sequences: Sequences, scenario: Scenario) -> list[Ints]:
+    """Spread users over clients by a seeded shuffle."""
+    seed = int.from_bytes(hashlib.sha256(f"members|{scenario.seed}".encode()).digest()[:8], "big")
+    order = np.random.default_rng(seed).permutation(sequences.users)
+    size = scenario.data.users_per_client
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def _prior(scenario: Scenario, dataset: Dataset, split: Split) -> Floats | None:
+    """(N,) log popularity, from the catalogue itself or counted on training data."""
+    if scenario.model.prior == "none":
+        return None
+    if scenario.model.prior == "public":
+        column = dataset.catalogue()["popularity"]
+        if column.null_count() == len(column):
+            raise ConfigError(
+                'model.prior = "public" needs a popularity column in the catalogue, and this one has none. Use "none".'
+            )
+        published: Floats = column.fill_null(0.0).to_numpy().astype(np.float32)
+        if (published < 0).any():
+            raise DataError("The catalogue's popularity has negative entries. Import it again.")
+        return np.log1p(published)
+    parts = [split.train(user) for user in range(split.sequences.users)]
+    rows = np.concatenate([part.rows[part.targets] for part in parts])
+    counted: Floats = np.log1p(np.bincount(rows, minlength=split.sequences.items)).astype(np.float32)
+    return counted
