@@ -4,24 +4,21 @@ import hashlib
 import http.client
 import re
 import shutil
-import stat
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from fedrec.data.unpack import extract
 from fedrec.errors import ConfigError, DataError, VerificationError
 
 _SITE = "https://files.grouplens.org/datasets/movielens"
 _BLOCK = 1 << 18
 _SECONDS = 60
-_MOST_BYTES = 16 << 30
 
 Progress = Callable[[int, int | None], None]
 
@@ -174,35 +171,3 @@ def _publish(part: Path, out: Path) -> None:
         part.unlink()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def extract(archive: Path, folder: Path) -> None:
-    """Unpack a zip file's plain files into a new folder, without the one folder that holds them all.
-
-    Raises DataError, before anything is written, if a name leads out of the folder, or an
-    entry is a link, encrypted or absurdly large.
-    """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            entries = {_safe_path(entry): entry for entry in opened.infolist() if not entry.is_dir()}
-            if sum(entry.file_size for entry in entries.values()) > _MOST_BYTES:
-                raise DataError(f"{archive} unpacks to more than {_MOST_BYTES >> 30} GiB. It was not unpacked.")
-            tops = {path.parts[0] for path in entries}
-            nested = len(tops) == 1 and all(len(path.parts) > 1 for path in entries)
-            folder.mkdir()
-            for path, entry in entries.items():
-                target = folder.joinpath(*path.parts[1 if nested else 0 :])
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with opened.open(entry) as source, target.open("xb") as sink:
-                    shutil.copyfileobj(source, sink, _BLOCK)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError):
-        raise DataError(f"{archive} is not a whole zip file. Remove it and fetch it again.") from None
-
-
-def _safe_path(entry: zipfile.ZipInfo) -> PurePosixPath:
-    path = PurePosixPath(entry.filename)
-    odd = path.is_absolute() or not path.parts or ".." in path.parts or "\\" in entry.orig_filename
-    kind = stat.S_IFMT(entry.external_attr >> 16)
-    if odd or ":" in path.parts[0] or kind not in (0, stat.S_IFREG) or entry.flag_bits & 1:
-        raise DataError("The archive holds a path that leads out of it, a link or an encrypted file: not unpacked.")
-    return path

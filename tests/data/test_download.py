@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrec.data.download import KNOWN, Archive, download, extract, https_opener, known_archive
+from fedrec.data.download import KNOWN, Archive, download, https_opener, known_archive
+from fedrec.data.unpack import extract
 from fedrec.errors import ConfigError, DataError, VerificationError
 
 

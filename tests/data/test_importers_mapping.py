@@ -38,6 +38,9 @@ def test_every_shipped_mapping_is_valid_and_says_where_its_data_comes_from(name:
         ("[catalogue]", "[catalog]", "`catalogue` is missing. Did you mean it by `catalog`?"),
         ("[catalogue]", "[events.kind]\n[catalogue]", "not a TOML file"),
         ('user = "who"', "user = 1", "`user` must be a string"),
+        ('file = "events.csv"', "file = []", "`file` must name at least one file"),
+        ('kind = "rate"', 'kind = "rate"\nseparator = ""', "`separator` must be something"),
+        ('title = "title"', 'title = "title"\nlists = { title = ";" }', "`lists` may name only columns"),
         ('kind = "rate"', '[events.kind]\ncolumn = "@label"', "needs `label`"),
     ],
 )

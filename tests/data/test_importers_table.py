@@ -203,6 +203,18 @@ def test_an_item_of_a_list_without_its_label_is_an_error_with_its_line(tmp_path:
         import_table(tmp_path, mapping=shipped_mapping("mind"), out=tmp_path / "out")
 
 
+def test_a_parquet_column_of_another_kind_than_the_mapping_needs_is_an_error(tmp_path: Path) -> None:
+    frame = pl.DataFrame(ROWS, schema=["who", "what", "when", "stars"], orient="row")
+    for odd, words in (
+        (frame.with_columns(stars=pl.lit(datetime(2020, 1, 1))), "Check what its columns hold"),
+        (frame.with_columns(stars=pl.lit(b"x")), "no text, number or time"),
+        (frame.with_columns(stars=pl.concat_list("stars")), "`stars` is a list"),
+        (frame.with_columns(when=pl.lit("x")), "row 1: the time"),
+    ):
+        with pytest.raises(DataError, match=words):
+            import_rows(tmp_path, packed(odd), mapping=as_format("parquet"))
+
+
 def test_lists_of_parquet_hold_many_items(tmp_path: Path) -> None:
     mapping = as_format("parquet").replace(RATINGS, 'kind = "click"\n[events.list]')
     frame = pl.DataFrame({"who": [1, 2], "what": [["a", "b"], []], "when": [5, 6]})

@@ -59,12 +59,18 @@ def _layout(settings: Settings) -> Layout:
     encoding = settings.texts("encoding") or ("utf-8",)
     for name in encoding:
         _check_encoding(name, settings)
+    files = settings.texts("file", required=True)
+    if not files or not all(files):
+        raise settings.error("file", "must name at least one file")
+    separator = settings.text("separator", default="\t" if kind == "tsv" else ",")
+    if not separator or set(separator) & set('"\r\n'):
+        raise settings.error("separator", "must be something other than a quote or a line end")
     return Layout(
-        file=settings.texts("file", required=True),
+        file=files,
         format=kind,
         exclude=settings.texts("exclude"),
         header=header or None,
-        separator=settings.text("separator", default="\t" if kind == "tsv" else ","),
+        separator=separator,
         quotes=settings.flag("quotes", default=True),
         encoding=encoding,
         missing=settings.texts("missing"),
@@ -147,6 +153,9 @@ def _catalogue_table(settings: Settings) -> CatalogueTable:
         flags=settings.words("flags"),
     )
     settings.finish()
+    for name in table.lists:
+        if name not in (*table.text, table.category) or name in (table.id, table.title, table.popularity):
+            raise settings.error("lists", "may name only columns of `text` and `category`")
     return table
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from fedrec.data.importers.delimited import LINE, check_columns, read_delimited
-from fedrec.data.importers.files import PlainFile, undecodable
+from fedrec.data.importers.files import PlainFile, bad_line, undecodable
 from fedrec.data.importers.mapping import Layout
 from fedrec.errors import DataError
 
@@ -46,8 +46,6 @@ class RawTable:
         return f"{self.file.named}, line {row}"
 
     def _unreadable(self) -> DataError:
-        if self.layout.format == "parquet":
-            return DataError(f"{self.file.named} is damaged or not a parquet file. Fetch it again.")
         if self.layout.format == "jsonl":
             line = _bad_json_line(self.file.plain, dict(self.frame.collect_schema()))
             if line is not None:
@@ -55,7 +53,9 @@ class RawTable:
                     f"{self.file.named}, line {line} is not a JSON object with the columns of the mapping. "
                     "Repair the line, or the mapping."
                 )
-        return undecodable(self.file)
+        if self.layout.format != "parquet" and bad_line(self.file.plain) is not None:
+            return undecodable(self.file)
+        return DataError(f"{self.file.named} cannot be read as the mapping says. Check what its columns hold.")
 
 
 def read_table(file: PlainFile, layout: Layout, columns: Mapping[str, bool]) -> RawTable:
