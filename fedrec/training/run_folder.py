@@ -55,7 +55,7 @@ class RunFolder:
 
     def client(self, client: int) -> Path:
         """Where a simulated client keeps what would be on its device."""
-        return self.path / "clients" / str(client)
+        return client_folder(self.path, client)
 
     def state(self) -> ServerState | None:
         """The state after the last finished round; None before the first."""
@@ -90,3 +90,8 @@ class RunFolder:
     def begin(self, pending: dict[str, Any]) -> None:
         """Remember a round before anybody is asked."""
         write_atomically(self.path / "pending.json", json.dumps(pending).encode())
+
+
+def client_folder(run: Path, client: int) -> Path:
+    """Where a simulated client keeps what would be on its device."""
+    return run / "clients" / str(client)
