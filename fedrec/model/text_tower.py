@@ -66,6 +66,8 @@ class TextTower(Tower):
         shape = ids.shape[:-1]
         longest = max(1, int(mask.reshape(-1, mask.shape[-1]).sum(-1).max())) if mask.numel() else 1
         ids, mask = (given.reshape(-1, given.shape[-1])[:, :longest] for given in (ids, mask))
+        # A padded position reads its first token alone: a mean over nothing would be no number.
+        mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], dim=1)
         hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         pooled = (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
         taste = self.whiten(functional.normalize(pooled, dim=-1) - self.mean)
