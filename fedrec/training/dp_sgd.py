@@ -60,7 +60,7 @@ def private_steps(
     """Move `parameters` by `plan.steps` private steps of size learning_rate / expected_batch.
 
     loss_of: (B,) losses of a batch, examples uncoupled. positions_per_example: rows that
-    the model's modules see per example, summed before clipping.
+    a module may see per example, summed before clipping.
     Raises UnsafeUpdateError if a step is not finite.
     """
     sgd = torch.optim.SGD(list(parameters), lr=learning_rate / plan.expected_batch)
@@ -94,7 +94,8 @@ def fill_example_gradients(
         loss_of(batch).sum().backward()  # type: ignore[no-untyped-call]
     for parameter in parameters:
         rows = parameter.grad_sample  # type: ignore[attr-defined]
-        if positions_per_example > 1:
+        # Modules inside the tower may see one row per position, those behind it one per example.
+        if positions_per_example > 1 and len(rows) == len(batch) * positions_per_example:
             rows = rows.reshape(len(batch), positions_per_example, *parameter.shape).sum(1)
         if len(rows) != len(batch):
             raise UnsafeUpdateError(f"{len(rows)} gradients for {len(batch)} examples: a layer couples examples.")
