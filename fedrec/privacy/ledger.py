@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fedrec.errors import RefusedError, VerificationError
+from fedrec.files import sync_folder
 
 GENESIS = "0" * 64
 
@@ -22,7 +23,7 @@ class Ledger:
     """A ledger file held open by one process at a time.
 
     Opening verifies the whole chain and cuts off a torn last line, whose `append` never
-    returned. Raises VerificationError if a line was edited or removed, RefusedError if
+    returned; a whole last entry that lacks but its line end counts as spent. Raises VerificationError if a line was edited or removed, RefusedError if
     another process writes the file.
     """
 
@@ -34,8 +35,13 @@ class Ledger:
         except BlockingIOError:
             self._file.close()
             raise RefusedError(f"{path} is in use by another process. Wait for it, or stop it.") from None
-        self._entries, length = _read(path)
-        self._file.truncate(length)
+        try:
+            self._entries, length = _read(path)
+            self._keep(length)
+            sync_folder(path.parent)
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -63,10 +69,18 @@ class Ledger:
         """Put an event on the disk; when this returns, the spending is recorded."""
         entry = {"seq": len(self._entries), "prev": self.head, "event": dict(event)}
         entry["hash"] = _hash(entry)
-        self._file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
+        self._file.write(_line(entry) + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
         self._entries.append(entry)
+
+    def _keep(self, length: int) -> None:
+        """Cut a torn end off, or give a whole last entry the line end that it lacks."""
+        self._file.truncate(length)
+        self._file.seek(max(0, length - 1))
+        if self._file.read(1) not in (b"", b"\n"):
+            self._file.write(b"\n")
+            self._file.flush()
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
@@ -75,14 +89,19 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The entries, and how many bytes they take; what is behind them is a torn `append`."""
     content = path.read_bytes()
-    length = content.rfind(b"\n") + 1
+    *lines, rest = content.split(b"\n")
+    whole = _holds_an_entry(rest)
+    if whole:
+        lines.append(rest)
     entries: list[dict[str, Any]] = []
     previous = GENESIS
-    for number, line in enumerate(content[:length].splitlines()):
+    for number, line in enumerate(lines):
         try:
             entry = json.loads(line)
-            intact = entry["seq"] == number and entry["prev"] == previous and entry["hash"] == _hash(entry)
+            follows = entry["seq"] == number and entry["prev"] == previous and entry["hash"] == _hash(entry)
+            intact = follows and line == _line(entry)
         except (ValueError, KeyError, TypeError):
             intact = False
         if not intact:
@@ -92,7 +111,20 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
             )
         entries.append(entry)
         previous = entry["hash"]
-    return entries, length
+    return entries, len(content) if whole else len(content) - len(rest)
+
+
+def _holds_an_entry(rest: bytes) -> bool:
+    """Whether a whole entry is in what follows the last line end: then it is no torn `append`."""
+    try:
+        json.JSONDecoder().raw_decode(rest.decode(errors="replace"))
+    except ValueError:
+        return False
+    return True
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    return json.dumps(entry, sort_keys=True).encode()
 
 
 def _hash(entry: Mapping[str, Any]) -> str:
