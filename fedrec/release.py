@@ -22,7 +22,7 @@ from fedrec.files import sync_folder, write_atomically
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 # What a release recommends with; the card and the report beside it only describe it.
-_IDENTITY = ("adapter/", "index")
+_IDENTITY = ("adapter/", "index", "prior")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,9 @@ def verify_release(folder: Path, key: Ed25519PublicKey) -> Manifest:
         raise VerificationError(f"{folder}: the signature is not of this key. Do not use this release.") from None
     except (ValueError, TypeError) as error:
         raise VerificationError(f"{folder}: the manifest cannot be read ({error}). Fetch the release again.") from None
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+    if added := sorted(present - manifest.files.keys() - {MANIFEST, SIGNATURE}):
+        raise VerificationError(f"{folder}: {added[0]} is not part of this release. Fetch the release again.")
     for name, digest in manifest.files.items():
         path = folder / name
         if not path.is_file() or _hash_file(path) != digest:
