@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from fedrec.config import TrainingConfig
-from fedrec.errors import BudgetError, RefusedError
+from fedrec.errors import BudgetError, FedrecError, RefusedError
 from fedrec.files import write_atomically
 from fedrec.model.adapter import AdaptedModel, FlatAdapter, require_layout
-from fedrec.privacy.ledger import Ledger
+from fedrec.privacy.ledger import Ledger, read_events
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.training.examples import Example
@@ -93,8 +93,8 @@ class Client:
     def reply(self, instruction: Instruction) -> Reply:
         """Take part in a round.
 
-        Raises RefusedError, BudgetError or LayoutError where it must not take part; what
-        it has spent by then is in its ledger.
+        Raises RefusedError, BudgetError or LayoutError where it must not take part and has
+        spent nothing on this round; a fault after spending is a reply without an update.
         """
         require_layout(self.model.layout.hash, instruction.layout)
         if instruction.plan != self.plan:
@@ -105,10 +105,19 @@ class Client:
         if stored := self.store.reply(instruction.token):
             return Reply(client=self.id, update=stored[0], attempts=stored[1])
         source = self.source_for(instruction.round)
-        attempts = self._pay(self.plan, instruction, guarantee=source.guarantee)
-        update = local_update(self.model, self.examples(), task, self.training, plan=self.plan, source=source)
+        try:
+            attempts = self._pay(self.plan, instruction, guarantee=source.guarantee)
+            update = local_update(self.model, self.examples(), task, self.training, plan=self.plan, source=source)
+        except FedrecError as error:
+            # What was paid for is told even when nothing comes of it, so that the server charges it too.
+            if attempts := self._attempts(instruction.token):
+                return Reply(client=self.id, code=type(error).__name__, attempts=attempts)
+            raise
         self.store.keep(instruction.token, update, attempts=attempts)
         return Reply(client=self.id, update=update, attempts=attempts)
+
+    def _attempts(self, token: str) -> int:
+        return len([event for event in read_events(self.store.ledger) if event["token"] == token])
 
     def _pay(self, plan: PrivacyPlan, instruction: Instruction, *, guarantee: bool) -> int:
         with Ledger(self.store.ledger) as ledger:

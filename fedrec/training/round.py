@@ -125,9 +125,9 @@ def _ask(folder: RunFolder, engine: Engine, recipe: Recipe, state: ServerState, 
     for reply in engine.collect(instruction, pending["cohort"], timeout=recipe.federation.timeout):
         code = _take(reply, total, answered, spent)
         failures.update([code] if code else [])
-        if reply.client in spent:
+        if reply.client in spent and code != "duplicate":
             interrupted += [(reply.client, attempt) for attempt in range(1, _believable(reply, recipe.plan))]
-        if code in UNSPENT_CODES:
+        if code in UNSPENT_CODES and not reply.attempts:
             spent.discard(reply.client)
     silent = len(pending["cohort"]) - len(answered)
     if silent:
@@ -188,8 +188,12 @@ def _pay(ledger: Ledger, recipe: Recipe, outcome: _Outcome) -> None:
                     "released": "nothing: interrupted",
                 }
             )
-    if (outcome.token, None, None) not in written:
-        ledger.append({**event, "participants": list(outcome.spent), "released": f"adapter of round {outcome.round}"})
+    rounds = [entry for entry in ledger.entries if entry["token"] == outcome.token and "attempt" not in entry]
+    charged = {client for entry in rounds for client in entry["participants"]}
+    # A client that refused before an interruption may have taken part after it.
+    owing = [client for client in outcome.spent if client not in charged]
+    if owing or not rounds:
+        ledger.append({**event, "participants": owing, "released": f"adapter of round {outcome.round}"})
 
 
 def _epsilon(ledger: Ledger, plan: PrivacyPlan | None) -> float | None:
