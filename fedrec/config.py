@@ -8,7 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -17,6 +17,16 @@ from fedrec.errors import ConfigError
 _T = TypeVar("_T")
 
 Mode = Literal["none", "local"]
+
+# Which losses reach a module; what is not named here lies in the tower and serves all.
+_ALL_HEADS = frozenset({"next_item", "intent", "rating"})
+_SERVES = {
+    "items": frozenset({"next_item"}),
+    "item_proj": frozenset({"next_item", "intent"}),
+    "history_proj": frozenset({"next_item", "intent"}),
+    "intent_proj": frozenset({"intent"}),
+    "rating_proj": frozenset({"rating"}),
+}
 Unit = Literal["USER", "SEGMENT"]
 
 
@@ -34,6 +44,9 @@ class DataConfig:
     min_rating: float | None = None
     min_finished: float | None = None
     kind_weights: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _positive("data", users_per_client=self.users_per_client)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +117,16 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _positive("training", steps=self.steps, learning_rate=self.learning_rate, positions=self.positions)
+        if self.negatives < 0:
+            raise ConfigError(
+                f"training.negatives is {self.negatives}. It is 0 for the full softmax, or a number over 0."
+            )
         unknown = set(self.heads) - {"next_item", "intent", "rating"}
         if unknown or not self.heads:
             raise ConfigError(
                 f"training.heads names {sorted(unknown) or 'nothing'}. Choose from next_item, intent, rating."
             )
+        _positive("training.heads", **self.heads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +208,9 @@ class EvaluationConfig:
     baselines: tuple[str, ...] = ("popularity", "item_knn", "ease", "zero_shot_text", "zero_shot_popularity")
     non_private_twin: bool = True
 
+    def __post_init__(self) -> None:
+        _positive("evaluation", every=self.every)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
@@ -214,6 +235,12 @@ class Scenario:
         for head in set(self.training.heads) - {"next_item"}:
             if f"{head}_proj" not in self.adapter.ranks:
                 raise ConfigError(f"training.heads trains `{head}`: add {head}_proj to adapter.ranks.")
+        for module in self.adapter.ranks:
+            if not _SERVES.get(module, _ALL_HEADS) & set(self.training.heads):
+                raise ConfigError(
+                    f"adapter.ranks adapts `{module}`, which no head of training.heads trains. "
+                    "Leave it out, or add the head."
+                )
         private = self.privacy.mode != "none"
         if private and self.model.prior == "counts":
             raise ConfigError(
@@ -290,6 +317,9 @@ def parse_table(kind: type[_T], table: Mapping[str, Any], where: str = "") -> _T
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
             advice = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(known)}."
             raise ConfigError(f"Unknown setting `{where}{key}`. {advice}")
+    for entry in fields(kind):  # type: ignore[arg-type]
+        if entry.name not in table and entry.default is MISSING and entry.default_factory is MISSING:
+            raise ConfigError(f"`{where}{entry.name}` is missing. Give it a value.")
     return kind(**{key: _convert(value, hints[key], f"{where}{key}") for key, value in table.items()})
 
 
@@ -310,13 +340,16 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {key: _convert(entry, get_args(hint)[1], f"{where}.{key}") for key, entry in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"`{where}` is a number too large to compute with.") from None
     if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
     raise ConfigError(f"`{where}` is {value!r}; expected {getattr(hint, '__name__', hint)}.")
 
 
-def _positive(where: str, **values: float) -> None:
+def _positive(where: str, /, **values: float) -> None:
     for name, value in values.items():
         if not value > 0 or value == float("inf"):
             raise ConfigError(f"{where}.{name} is {value}. It must be a number over 0.")
