@@ -17,6 +17,7 @@ from fedrec.errors import ConfigError
 _T = TypeVar("_T")
 
 Mode = Literal["none", "local"]
+Unit = Literal["USER", "SEGMENT"]
 
 # Which losses reach a module; what is not named here lies in the tower and serves all.
 _ALL_HEADS = frozenset({"next_item", "intent", "rating"})
@@ -27,7 +28,6 @@ _SERVES = {
     "intent_proj": frozenset({"intent"}),
     "rating_proj": frozenset({"rating"}),
 }
-Unit = Literal["USER", "SEGMENT"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,13 +340,17 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if origin is dict and isinstance(value, dict):
         return {key: _convert(entry, get_args(hint)[1], f"{where}.{key}") for key, entry in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise ConfigError(f"`{where}` is a number too large to compute with.") from None
+        return _float(value, where)
     if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
     raise ConfigError(f"`{where}` is {value!r}; expected {getattr(hint, '__name__', hint)}.")
+
+
+def _float(value: int, where: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"`{where}` is a number too large to compute with.") from None
 
 
 def _positive(where: str, /, **values: float) -> None:

@@ -23,8 +23,9 @@ class Ledger:
     """A ledger file held open by one process at a time.
 
     Opening verifies the whole chain and cuts off a torn last line, whose `append` never
-    returned; a whole last entry that lacks but its line end counts as spent. Raises VerificationError if a line was edited or removed, RefusedError if
-    another process writes the file.
+    returned; a whole last entry that lacks only its line end counts as spent. Raises
+    VerificationError if a line was edited or removed, RefusedError if another process
+    writes the file.
     """
 
     def __init__(self, path: Path) -> None:
