@@ -70,10 +70,11 @@ class Ledger:
         """Put an event on the disk; when this returns, the spending is recorded."""
         entry = {"seq": len(self._entries), "prev": self.head, "event": dict(event)}
         entry["hash"] = _hash(entry)
-        self._file.write(_line(entry) + b"\n")
+        line = _line(entry)
+        self._file.write(line + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._entries.append(entry)
+        self._entries.append(json.loads(line))
 
     def _keep(self, length: int) -> None:
         """Cut a torn end off, or give a whole last entry the line end that it lacks."""
