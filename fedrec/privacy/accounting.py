@@ -82,7 +82,8 @@ def checked_epsilon(spending: Spending, *, delta: float) -> Epsilon:
     """
     value = epsilon_of(spending, delta=delta)
     other = _prv_epsilon(spending, delta=delta)
-    if not math.isfinite(value) or abs(value - other) > max(0.02, 0.01 * value):
+    # Asked this way round, so that a figure that is no number is a disagreement.
+    if not (math.isfinite(value) and abs(value - other) <= max(0.02, 0.01 * value)):
         raise VerificationError(
             f"Two accountants disagree: PLD gives epsilon {value:.4f}, PRV {other:.4f} at delta {delta:g}. "
             "No epsilon is reported; report this recipe as a fault."
