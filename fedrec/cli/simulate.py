@@ -77,10 +77,10 @@ def _show(out: Path) -> None:
 
     from fedrec.reporting.demo_table import summary_table
     from fedrec.reporting.summary import RunSummary
+    from fedrec.training.run_folder import read_rounds
 
     result = json.loads((out / "result.json").read_text())
-    rounds = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
     console = Console()
-    console.print(summary_table([RunSummary.build(result, rounds)]))
+    console.print(summary_table([RunSummary.build(result, read_rounds(out))]))
     console.print(f"Privacy: {result['privacy']['statement']}")
     console.print(f"Report: {out / 'report.html'}\nReleases: {out / 'releases'}", soft_wrap=True)

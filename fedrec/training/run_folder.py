@@ -16,6 +16,8 @@ from fedrec.errors import ConfigError
 from fedrec.files import write_atomically
 from fedrec.training.aggregation import ServerState
 
+ROUNDS = "rounds.jsonl"
+
 
 class RunFolder:
     """Paths and durable state of one run. Raises ConfigError where a run must not start."""
@@ -46,10 +48,6 @@ class RunFolder:
         return self.path / "releases"
 
     @property
-    def rounds_file(self) -> Path:
-        return self.path / "rounds.jsonl"
-
-    @property
     def signing_key(self) -> Path:
         return self.path / "signing.key"
 
@@ -69,17 +67,14 @@ class RunFolder:
     def commit(self, state: ServerState, record: dict[str, Any]) -> None:
         """Finish a round: its record first, then the state that makes it count."""
         lines = [*self.rounds(before=state.round), record]
-        write_atomically(self.rounds_file, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        write_atomically(self.path / ROUNDS, "".join(json.dumps(line) + "\n" for line in lines).encode())
         tensors = asdict(state)
         counts = np.array([tensors.pop("round"), tensors.pop("steps")], dtype=np.int64)
         write_atomically(self.path / "state.safetensors", save({**tensors, "counts": counts}))
 
     def rounds(self, *, before: int | None = None) -> list[dict[str, Any]]:
         """The records of finished rounds."""
-        if not self.rounds_file.exists():
-            return []
-        lines = [json.loads(line) for line in self.rounds_file.read_text().splitlines()]
-        return [line for line in lines if before is None or line["round"] < before]
+        return [line for line in read_rounds(self.path) if before is None or line["round"] < before]
 
     def pending(self, round_number: int) -> dict[str, Any] | None:
         """Token and cohort of a round that was begun, so that a resumed one asks the same clients."""
@@ -90,6 +85,12 @@ class RunFolder:
     def begin(self, pending: dict[str, Any]) -> None:
         """Remember a round before anybody is asked."""
         write_atomically(self.path / "pending.json", json.dumps(pending).encode())
+
+
+def read_rounds(run: Path) -> list[dict[str, Any]]:
+    """The records of a run's rounds, oldest first."""
+    file = run / ROUNDS
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def client_folder(run: Path, client: int) -> Path:
