@@ -168,7 +168,10 @@ class Silent(RandomSource):
         return np.zeros(size)
 
 
-def save_tiny_bert(folder: Path, words: Sequence[str], *, width: int = 32) -> Path:
+TITLES = [f"{colour} {thing}" for colour in ("red", "green", "blue", "grey") for thing in ("boat", "house", "bird")]
+
+
+def save_tiny_bert(folder: Path, *, width: int = 32) -> Path:
     """A random BERT of two layers with a word-level tokenizer, as transformers saves it."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -176,8 +179,9 @@ def save_tiny_bert(folder: Path, words: Sequence[str], *, width: int = 32) -> Pa
     from tokenizers.processors import TemplateProcessing
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+    words = sorted({word for title in TITLES for word in title.split()})
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: number for number, word in enumerate([*special, ";", *dict.fromkeys(words)])}
+    vocabulary = {word: number for number, word in enumerate([*special, ";", *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
@@ -197,14 +201,11 @@ def save_tiny_bert(folder: Path, words: Sequence[str], *, width: int = 32) -> Pa
     return folder
 
 
-TITLES = [f"{colour} {thing}" for colour in ("red", "green", "blue", "grey") for thing in ("boat", "house", "bird")]
-
-
-def a_text_model(folder: Path, ranks: dict[str, int] | None = None, *, titles: int = 3) -> AdaptedModel:
-    """The text tower over a tiny BERT, before an index of random vectors."""
-    words = sorted({word for title in TITLES for word in title.split()})
-    encoder = save_tiny_bert(folder, words)
-    index = an_index(len(TITLES), 32)
+def a_text_model(
+    encoder: Path, ranks: dict[str, int] | None = None, *, titles: int = 3, width: int = 32
+) -> AdaptedModel:
+    """The text tower over a saved encoder, before an index of random vectors."""
+    index = an_index(len(TITLES), width)
     config = ModelConfig(tower="text", encoder=str(encoder), titles=titles)
     model = build_recommender(config, index, texts=(TITLES, []))
     return adapt(model, config, AdapterConfig(ranks=ranks or {"query": 4, "value": 4}), index)
