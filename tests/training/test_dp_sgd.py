@@ -216,7 +216,7 @@ def test_gradients_of_the_packaged_language_model_equal_those_of_a_loop():
     draw = np.random.default_rng(2)
     histories = [a_random_history(draw, 3 + person, rows=len(TITLES)) for person in range(3)]
     lab = Laboratory(model, histories, training=TrainingConfig(positions=3))
-    assert model.layout.size == 73_728
+    assert model.layout.size == 6 * 2 * 384 * 8
     assert close(hooked(lab), looped(lab))
     for unit in range(3):
         assert moves(lab, unit, a_plan(clip_norm=0.01)) <= 0.01 * (1 + 1e-5)

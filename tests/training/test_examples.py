@@ -1,0 +1,152 @@
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedrec.config import TrainingConfig
+from fedrec.data.sequences import History
+from fedrec.model.heads import USUAL_RATING
+from fedrec.training.examples import Shape, collate, examples_of, make_example, units_of, usual_ratings
+from tests.small_worlds import ALL_HEADS, ALL_RANKS, DAY, ITEMS, Laboratory, a_history, a_model, a_random_history, same
+
+TOWER = a_model().base.tower
+SEGMENTS = Shape(positions=5, window=50, unit="SEGMENT", segment_days=30)
+USERS = Shape(positions=5, window=50)
+
+
+def example(history, shape=USERS):
+    return make_example(history, TOWER, shape, items=ITEMS)
+
+
+def inserted(history, event, at):
+    """The history with the one-entry history `event` put at its place in time."""
+    place = int(np.searchsorted(history.times, at))
+    columns = {field.name: getattr(history, field.name) for field in fields(History)}
+    return History(**{name: np.insert(column, place, getattr(event, name)[0]) for name, column in columns.items()})
+
+
+def test_a_user_is_one_unit():
+    history = a_history([1, 2, 3], times=[0, 40 * DAY, 400 * DAY])
+    assert list(units_of(history, USERS)) == [history]
+
+
+def test_segments_are_cut_at_fixed_times_that_nobodys_data_moves():
+    times = [5 * DAY, 29 * DAY, 30 * DAY, 31 * DAY, 95 * DAY]
+    segments = list(units_of(a_history(range(5), times=times), SEGMENTS))
+    assert [segment.rows.tolist() for segment in segments] == [[0, 1], [2, 3], [4]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), shift=st.integers(1, 30))
+def test_segments_hold_every_event_once_and_none_spans_a_border(seed, shift):
+    history = a_random_history(np.random.default_rng(seed), 20)
+    segments = list(units_of(history, Shape(positions=5, window=50, unit="SEGMENT", segment_days=shift)))
+    assert np.concatenate([segment.rows for segment in segments]).tolist() == history.rows.tolist()
+    for segment in segments:
+        assert len(set((segment.times // (shift * DAY)).tolist())) == 1
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 10**6), moment=st.integers(0, 120 * DAY))
+def test_an_inserted_event_changes_its_own_segment_only(seed, moment):
+    draw = np.random.default_rng(seed)
+    history = a_random_history(draw, 20)
+    more = inserted(history, a_history([draw.integers(ITEMS)], times=[moment], intents=[1], ratings=[5]), moment)
+    assert len(more) == 21
+
+    def by_segment(given):
+        units = {int(unit.times[0]) // (30 * DAY): unit for unit in units_of(given, SEGMENTS)}
+        return {number: example(unit, SEGMENTS) for number, unit in units.items()}
+
+    before, after = by_segment(history), by_segment(more)
+    own = moment // (30 * DAY)
+    assert before.keys() - {own} == after.keys() - {own}
+    for number in before.keys() - {own}:
+        assert (before[number] is None) == (after[number] is None)
+        assert before[number] is None or same(before[number], after[number])
+
+
+def test_a_segment_starts_with_an_empty_history():
+    history = a_history([1, 2, 3, 4], times=[0, DAY, 31 * DAY, 32 * DAY])
+    alone = a_history([3, 4], times=[31 * DAY, 32 * DAY])
+    _, second = examples_of([history], TOWER, SEGMENTS, items=ITEMS)
+    (only,) = examples_of([alone], TOWER, SEGMENTS, items=ITEMS)
+    assert same(second, only)
+
+
+def test_a_user_example_depends_on_nobody_else():
+    draw = np.random.default_rng(0)
+    histories = [a_random_history(draw, 10) for _ in range(4)]
+    together = examples_of(histories, TOWER, USERS, items=ITEMS)
+    for history, made in zip(histories, together, strict=True):
+        assert same(made, example(history))
+
+
+def test_the_first_entry_is_never_a_target():
+    assert example(a_history([7, 8, 9])).targets.tolist() == [8, 9]
+    assert example(a_history([7])) is None
+
+
+@pytest.mark.parametrize("history", [a_history([]), a_history([1, 2], targets=[1, 0])])
+def test_a_unit_with_nothing_to_learn_from_has_no_example(history):
+    assert example(history) is None
+    assert examples_of([history], TOWER, USERS, items=ITEMS) == []
+
+
+def test_only_the_latest_positions_are_learnt_from():
+    made = example(a_history(range(20)), Shape(positions=3, window=50))
+    assert made.targets.tolist() == [17, 18, 19]
+
+
+def test_no_more_than_the_window_is_read_before_the_first_position():
+    full = example(a_history(range(20)), Shape(positions=3, window=4))
+    cut = example(a_history(range(13, 20)), Shape(positions=3, window=4))
+    assert torch.equal(full.inputs[0], cut.inputs[0])
+
+
+def test_searches_inform_but_are_never_targets():
+    made = example(a_history([1, ITEMS - 1, 2], targets=[1, 1, 1], weights=[1, 1, 1]))
+    assert made.targets.tolist() == [ITEMS - 1, 2]
+    beyond = make_example(a_history([1, 2, 3]), TOWER, USERS, items=2)
+    assert beyond is None
+
+
+def test_an_entry_with_a_label_alone_is_a_position_without_an_aim():
+    made = example(a_history([1, 2, 3], targets=[1, 0, 1], intents=[np.nan, 0, np.nan]))
+    assert made.targets.tolist() == [2, 3]
+    assert made.aims.tolist() == [0, 1]
+    assert made.own.tolist() == [1, 3]
+
+
+def test_usual_ratings_are_the_mean_before_pulled_to_the_usual_one():
+    found = usual_ratings(a_history([1, 2, 3, 4], ratings=[5, np.nan, 2, 1]))
+    expected = [3.5, (5 + 3 * 3.5) / 4, (5 + 3 * 3.5) / 4, (5 + 2 + 3 * 3.5) / 5]
+    assert found == pytest.approx(expected)
+
+
+def test_padding_carries_no_label_and_no_aim():
+    batch = collate([example(a_history([1, 2])), example(a_history([3, 4, 5, 6]))], positions=5)
+    assert batch.targets.shape == batch.aims.shape == (2, 5)
+    assert batch.aims.tolist() == [[1, 0, 0, 0, 0], [1, 1, 1, 0, 0]]
+    assert batch.intents.isnan().all()
+    assert batch.ratings.isnan().all()
+    assert (batch.usual[0, 1:] == USUAL_RATING).all()
+    assert batch.own.tolist() == [[1, 2, -1, -1], [3, 4, 5, 6]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_padding_and_company_change_no_examples_loss(seed):
+    draw = np.random.default_rng(seed)
+    histories = [a_random_history(draw, int(draw.integers(3, 12))) for _ in range(5)]
+    model = a_model(ALL_RANKS, moved=0.5)
+    losses = []
+    for positions in (6, 11):
+        training = TrainingConfig(positions=positions, heads=ALL_HEADS)
+        lab = Laboratory(model, histories, training=training, shape=Shape(positions=6, window=50))
+        losses += [lab.losses(lab.examples), torch.cat([lab.losses([each]) for each in lab.examples])]
+    for other in losses[1:]:
+        assert torch.allclose(losses[0], other, atol=1e-5)
