@@ -15,10 +15,11 @@ import vl_convert
 from fedrec.reporting.figures import Interval, epsilon_text, share
 
 FONT = "system-ui, sans-serif"
-WIDTH, HEIGHT = 290, 230
-DOTS_WIDTH = 220
+WIDTH, HEIGHT = 240, 220
+DOTS_WIDTH = 190
 LABEL_GAP = 17  # pixels between two labels beside the plot
-LONGEST_LABEL = 24
+LONGEST_LABEL = 22
+LETTER = 7.6  # pixels kept per letter: the reader's font is not the one that was measured here
 INK = "currentColor"
 COLOURS = ("#2f7fb8", "#c2601c", "#2a9070", "#a65ea0", "#8a7a1f", "#c04a5a")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
@@ -50,11 +51,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A method's value with its interval; `own` tells a run from a baseline."""
+    """A method's value with its interval; `run` is a run's place among the runs, None for a baseline."""
 
     name: str
     interval: Interval
-    own: bool
+    run: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def rounds_chart(curves: Sequence[Curve], baselines: Mapping[str, float], *, met
     words = f"{metric} over rounds: {said}." + (f" Horizontal baselines: {against}." if against else "")
     return Chart(
         title=f"{metric} on validation, by round",
-        svg=_draw(_lines(curves, baselines, domain, title=metric, labels=SHARE_LABEL), words),
+        svg=_draw(_lines(curves, baselines, domain, labels=SHARE_LABEL), words),
         description=words,
         columns=("Round or baseline", *(curve.name for curve in curves)),
         rows=_by_round(curves, baselines, share),
@@ -93,9 +94,7 @@ def epsilon_chart(curves: Sequence[Curve], *, budget: float | None = None, unit:
     said = "; ".join(f"{curve.name} {_journey(curve, epsilon_text)}" for curve in curves)
     words = f"Epsilon per {unit} after each round: {said}."
     words += "" if budget is None else f" The budget is {epsilon_text(budget)}."
-    lines = _lines(
-        curves, limits, (0.0, 1.1 * highest or 1.0), title=f"epsilon per {unit}", labels=PLAIN_LABEL, step="step-after"
-    )
+    lines = _lines(curves, limits, (0.0, 1.1 * highest or 1.0), labels=PLAIN_LABEL, step="step-after")
     return Chart(
         title=f"Epsilon per {unit} spent, by round",
         svg=_draw(lines, words),
@@ -106,7 +105,7 @@ def epsilon_chart(curves: Sequence[Curve], *, budget: float | None = None, unit:
 
 
 def interval_chart(dots: Sequence[Dot], *, metric: str = "NDCG@10") -> Chart:
-    """A dot and a 95% interval per method, best first: filled circles are runs, hollow diamonds baselines."""
+    """A dot and a 95% interval per method, best first: runs are filled, as in the other charts, baselines hollow."""
     ranked = sorted(dots, key=lambda dot: -dot.interval.value)
     words = f"{metric}, best first: " + "; ".join(f"{dot.name} {dot.interval}" for dot in ranked) + "."
     low, high = min(dot.interval.low for dot in ranked), max(dot.interval.high for dot in ranked)
@@ -116,16 +115,18 @@ def interval_chart(dots: Sequence[Dot], *, metric: str = "NDCG@10") -> Chart:
     x = alt.X("value:Q", scale=scale, title=f"{metric}, 95% interval", axis=axis)
     base = _dot_rows(ranked)
     layers = [base.mark_rule(strokeWidth=2, opacity=0.55, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")]
-    for own in (True, False):
-        look = {"fill": _colour(0), "stroke": _colour(0)} if own else {"fill": "var(--paper, #fff)", "stroke": INK}
-        mark = base.transform_filter(f"datum.own === {str(own).lower()}").mark_point(
-            shape="circle" if own else "diamond", size=95, opacity=1, strokeWidth=2, **look
-        )
-        layers.append(mark.encode(x=x))
+    for place, dot in enumerate(ranked):
+        look = {"fill": "var(--paper, #fff)", "stroke": INK, "shape": "diamond"}
+        if dot.run is not None:
+            look = {"fill": _colour(dot.run), "stroke": _colour(dot.run), "shape": _shape(dot.run)}
+        row = base.transform_filter(f"datum.row === '{place:03}'")
+        layers.append(row.mark_point(size=95, opacity=1, strokeWidth=2, **look).encode(x=x))
     name = base.mark_text(align="right", color=INK, fontSize=13)
     layers.append(name.encode(x=alt.value(-10), text="label:N"))
     figure = base.mark_text(align="left", color=INK, fontSize=13)
     layers.append(figure.encode(x=alt.value(DOTS_WIDTH + 10), text="figure:N"))
+    widest = max(len(_short(dot.name)) for dot in ranked)
+    layers.append(_room(-10 - LETTER * widest, DOTS_WIDTH + 10 + 5 * LETTER))
     return Chart(
         title=f"{metric} with 95% intervals",
         svg=_draw(alt.layer(*layers).properties(width=DOTS_WIDTH, height=28 * len(ranked)), words),
@@ -142,7 +143,6 @@ def _dot_rows(ranked: Sequence[Dot]) -> Any:
             "value": dot.interval.value,
             "low": dot.interval.low,
             "high": dot.interval.high,
-            "own": dot.own,
             "label": _short(dot.name),
             "figure": share(dot.interval.value),
         }
@@ -156,13 +156,11 @@ def _lines(
     horizontals: Mapping[str, float],
     domain: tuple[float, float],
     *,
-    title: str,
     labels: str,
     step: str = "linear",
 ) -> Any:
     drawn = [
-        _Line(curve.name, curve.points[-1][1], _colour(index), SHAPES[index % len(SHAPES)])
-        for index, curve in enumerate(curves)
+        _Line(curve.name, curve.points[-1][1], _colour(index), _shape(index)) for index, curve in enumerate(curves)
     ] + [
         _Line(name, value, INK, dash=DASHES[index % len(DASHES)])
         for index, (name, value) in enumerate(horizontals.items())
@@ -172,7 +170,7 @@ def _lines(
     first = min(round_ for curve in curves for round_, _ in curve.points)
     x_axis = alt.Axis(tickMinStep=1, tickCount=min(6, last - first + 1), format="d", grid=False)
     x = alt.X("round:Q", title="round", axis=x_axis, scale=alt.Scale(domain=[min(first, last - 1), last], nice=False))
-    y = alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(labelExpr=labels, tickCount=5))
+    y = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(labelExpr=labels, tickCount=5))
     layers = [_horizontal(line, y) for line in drawn if line.dash]
     for curve, line in zip(curves, drawn, strict=False):
         values = [{"round": round_, "value": value} for round_, value in curve.points]
@@ -181,7 +179,14 @@ def _lines(
         layers.append(base.mark_point(shape=line.shape, fill=line.colour, stroke=line.colour, size=34, opacity=1))
     for line in _spread(drawn, domain):
         layers += _end_label(line, scale)
+    layers.append(_room(0, WIDTH + 33 + LETTER * max(len(_short(line.name)) for line in drawn)))
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+
+
+def _room(left: float, right: float) -> Any:
+    """Nothing visible, from `left` to `right`: labels between them cannot be cut off."""
+    blank = alt.Chart(alt.Data(values=[{}])).mark_rule(opacity=0)
+    return blank.encode(x=alt.value(left), x2=alt.value(right), y=alt.value(0))
 
 
 def _horizontal(line: _Line, y: Any) -> Any:
@@ -249,6 +254,10 @@ def _journey(curve: Curve, text: Callable[[float], str]) -> str:
 def _colour(index: int) -> str:
     place = index % len(COLOURS)
     return f"var(--series-{place + 1}, {COLOURS[place]})"
+
+
+def _shape(index: int) -> str:
+    return SHAPES[index % len(SHAPES)]
 
 
 def _short(name: str) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from fedrec.reporting.figures import ABSENT, epsilon_text
+from fedrec.reporting.figures import ABSENT, epsilon_text, share
 from fedrec.reporting.summary import Method, RunSummary, methods
 
 
@@ -15,13 +16,15 @@ def summary_table(runs: Sequence[RunSummary], *, split: str | None = None) -> Ta
     split: "validation" or "test"; by default the test item where every run scored it.
     """
     split = split or ("test" if runs and all(run.metrics.get("test") for run in runs) else "validation")
-    table = Table(title=f"Full ranking, {split} item", title_justify="left", pad_edge=False)
-    for column, justify in (("Method", "left"), ("NDCG@10 [95%]", "right"), ("HR@10", "right"), ("epsilon", "left")):
-        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=column != "Method")
+    table = Table(title=f"Full ranking, {split} item", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("Method")
+    table.add_column("NDCG@10 [95%]", justify="right", no_wrap=True)
+    table.add_column("HR@10", justify="right", no_wrap=True)
+    table.add_column("epsilon")
     for method in methods(runs, split=split):
         style = "bold" if method.run else ""
-        ndcg, hit = (str(method.metrics.get(metric, ABSENT)) for metric in ("ndcg@10", "hr@10"))
-        cells = (method.name, ndcg, hit.split(" ")[0], epsilon_cell(method))
+        ndcg, hit = method.metrics.get("ndcg@10"), method.metrics.get("hr@10")
+        cells = (method.name, str(ndcg or ABSENT), share(hit.value) if hit else ABSENT, epsilon_cell(method))
         # Text, not str: a name in square brackets is not markup.
         table.add_row(*(Text(cell, style=style) for cell in cells))
     return table

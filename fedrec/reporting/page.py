@@ -32,15 +32,17 @@ p { margin: .5rem 0; max-width: 46rem; }
 .soft, figcaption, .note { color: var(--soft); }
 .note { font-size: .9rem; }
 .verdict {
-  font-size: clamp(1.35rem, 1rem + 1.7vw, 2rem); line-height: 1.3; font-weight: 620; letter-spacing: -.01em;
-  margin: .75rem 0 .6rem; max-width: 52rem; text-wrap: pretty; overflow-wrap: anywhere;
+  font-size: clamp(1.3rem, 1rem + 1.4vw, 1.8rem); line-height: 1.3; font-weight: 620; letter-spacing: -.01em;
+  margin: .75rem 0 .6rem; max-width: 58rem; text-wrap: pretty; overflow-wrap: anywhere;
 }
+.alarms { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem; }
+.alarms { margin: 1.1rem 0; }
 .alarm {
-  margin: 1.1rem 0; padding: .8rem 1.1rem; border: 2px solid var(--alarm); border-radius: .5rem;
+  padding: .7rem 1.1rem .8rem; border: 2px solid var(--alarm); border-radius: .5rem;
   background: var(--alarm-paper); color: var(--ink);
 }
 .alarm strong {
-  display: block; font-size: clamp(1.4rem, 1rem + 2.4vw, 2.1rem); line-height: 1.2; font-weight: 800;
+  display: block; font-size: clamp(1.4rem, 1rem + 1.8vw, 1.85rem); line-height: 1.2; font-weight: 800;
   letter-spacing: .01em; color: var(--alarm);
 }
 .alarm p { margin: .2rem 0 0; max-width: 56rem; }
@@ -49,9 +51,11 @@ p { margin: .5rem 0; max-width: 46rem; }
 .card { background: var(--raised); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.15rem; }
 .card h2 { margin: 0; font-size: .95rem; color: var(--soft); font-weight: 600; }
 .figure { font-size: 2.35rem; line-height: 1.15; font-weight: 650; margin: .15rem 0 0; letter-spacing: -.02em; }
-.figure small { font-size: .95rem; font-weight: 450; letter-spacing: 0; color: var(--soft); white-space: nowrap; }
+.figure small { font-size: .95rem; font-weight: 450; letter-spacing: 0; color: var(--soft); }
+.figure small { display: inline-block; line-height: 1.3; }
 .figure, table, dl { font-variant-numeric: tabular-nums; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .18rem .9rem; margin: .7rem 0 0; font-size: .93rem; }
+dl { display: grid; grid-template-columns: fit-content(48%) 1fr; gap: .22rem .9rem; margin: .7rem 0 0; }
+dl { font-size: .93rem; }
 dt { color: var(--soft); }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: .8rem 0; border: 1px solid var(--line); border-radius: .5rem; }
@@ -71,10 +75,10 @@ td small { color: var(--soft); margin-left: .3rem; }
   border: 1.5px solid currentColor; border-radius: .3rem; padding: 0 .4rem; margin-left: .4rem; white-space: nowrap;
 }
 td .tag:first-child { margin-left: 0; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1.6rem 2rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 1.6rem 1.5rem; }
 figure { margin: .6rem 0 0; min-width: 0; }
 figcaption { font-weight: 600; font-size: .95rem; }
-figure svg { display: block; width: 100%; max-width: 33rem; height: auto; margin: .4rem 0; }
+figure svg { display: block; max-width: 100%; height: auto; margin: .4rem 0; }
 details { margin: .5rem 0; }
 summary { cursor: pointer; color: var(--accent); font-size: .93rem; border-radius: .2rem; width: fit-content; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 23rem), 1fr)); gap: 0 2.5rem; }
@@ -123,46 +127,7 @@ TEMPLATE = """\
 </table>
 </div>
 {% endmacro %}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="fedrec">
-<title>{{ title }}</title>
-<style>{{ style | safe }}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{{ title }}</h1>
-<p class="verdict" id="verdict">{{ verdict.headline }}</p>
-<p>{% if verdict.certainty %}{{ verdict.certainty }} {% endif %}{{ done }} {{ trust }}</p>
-</header>
-
-{% for alarm in alarms %}
-<section class="alarm" role="note" aria-label="{{ alarm.heading }}">
-<strong>{{ alarm.heading }}</strong>
-<p>{% if several %}{{ alarm.runs }}: {% endif %}{{ alarm.text }}</p>
-</section>
-{% endfor %}
-
-<div class="cards">
-{% for card in cards %}
-<section class="card">
-<h2>{{ card.heading }}</h2>
-<p class="figure">{{ card.figure }}{% if card.beside %} <small>{{ card.beside }}</small>{% endif %}</p>
-{{ facts(card.facts) }}
-</section>
-{% endfor %}
-</div>
-
-<section>
-<h2>Methods side by side</h2>
-{% for table in tables %}
-<h3>{{ table.heading }}</h3>
+{% macro comparison(table) %}
 <div class="scroll" role="region" aria-label="{{ table.heading }}" tabindex="0">
 <table>
 <thead><tr><th scope="col">Method</th>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}
@@ -179,6 +144,57 @@ TEMPLATE = """\
 </tbody>
 </table>
 </div>
+{% endmacro %}
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="fedrec">
+<title>{{ title }}</title>
+<style>{{ style | safe }}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>{{ title }}</h1>
+<p class="verdict" id="verdict">{{ headline }}</p>
+<p>{% if certainty %}{{ certainty }} {% endif %}{{ done }} {{ trust }}</p>
+</header>
+
+{% if alarms %}
+<div class="alarms">
+{% for alarm in alarms %}
+<section class="alarm" role="note" aria-label="{{ alarm.heading }}">
+<strong>{{ alarm.heading }}</strong>
+<p>{% if several %}{{ alarm.runs }}: {% endif %}{{ alarm.text }}</p>
+</section>
+{% endfor %}
+</div>
+{% endif %}
+
+<div class="cards">
+{% for card in cards %}
+<section class="card">
+<h2>{{ card.heading }}</h2>
+<p class="figure">{{ card.figure }}{% if card.beside %} <small>{{ card.beside }}</small>{% endif %}</p>
+{{ facts(card.facts) }}
+</section>
+{% endfor %}
+</div>
+
+<section>
+<h2>Methods side by side</h2>
+<h3>{{ tables[0].heading if tables else "Nothing was measured" }}</h3>
+{% for table in tables[:1] %}
+{{ comparison(table) }}
+{% endfor %}
+{% for table in tables[1:] %}
+<details><summary>{{ table.heading }}</summary>
+{{ comparison(table) }}
+</details>
 {% endfor %}
 <p class="note">Every item of the catalogue is ranked, a person's training history masked. In brackets: 95% interval,
 resampled over people. Shaded: the runs of this report. Baselines and the non-private twin are computed by the simulator
@@ -204,11 +220,9 @@ from raw data and have no epsilon.{% if positives %} Counted as positive: {{ pos
 
 {% if groups %}
 <section>
-<h2>Who gains</h2>
-{% for group in groups %}
-<h3>{{ group.heading }}</h3>
-{{ data_table(group.heading, group.columns, group.rows) }}
-{% endfor %}
+<h2>For whom it works</h2>
+{{ data_table("NDCG@10 by group", groups.columns, groups.rows) }}
+<p class="note">NDCG@10 of each run within groups of people or of items.</p>
 </section>
 {% endif %}
 
@@ -218,12 +232,16 @@ from raw data and have no epsilon.{% if positives %} Counted as positive: {{ pos
 <h3>{{ run.name }}{% if run.tag %}<span class="tag">{{ run.tag }}</span>{% endif %}</h3>
 <p>{{ run.trust }}</p>
 {{ facts(run.privacy) }}
+{% if run.same_as %}
+<p>Covered and not covered: the same as for {{ run.same_as }}.</p>
+{% else %}
 <div class="two">
 {% if run.covers %}
 <div><h3>Covered</h3><ul>{% for line in run.covers %}<li>{{ line }}</li>{% endfor %}</ul></div>
 {% endif %}
 <div><h3>Not covered</h3><ul>{% for line in run.does_not_cover %}<li>{{ line }}</li>{% endfor %}</ul></div>
 </div>
+{% endif %}
 {% endfor %}
 <p class="note">The word beside an epsilon follows {{ scale }}.</p>
 </section>

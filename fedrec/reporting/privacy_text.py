@@ -57,9 +57,8 @@ def warning(mode: str, *, guarantee: bool) -> Notice | None:
         return None
     return Notice(
         "NOT A DP GUARANTEE",
-        "The conditions of the guarantee were not met, as in a simulation whose noise comes from a seed: whoever "
-        "knows the seed can subtract the noise. Epsilon is what the same plan spends in a deployment, where noise "
-        "is drawn from the operating system's randomness.",
+        "A condition of the guarantee is not met. In a seeded simulation, whoever knows the seed can subtract the "
+        "noise. Epsilon is what the same plan spends where noise comes from the operating system.",
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
     return environment.from_string(TEMPLATE).render(
         title=title,
         style=STYLE,
-        verdict=verdict,
+        headline=_unbroken(verdict.headline),
+        certainty=verdict.certainty,
         done=what_was_done(verdict.run),
         trust=privacy_text.trust_sentence(verdict.run.privacy.mode),
         several=len(runs) > 1,
@@ -64,8 +66,8 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
         tables=[_table(runs, split) for split in ("test", "validation") if methods(runs, split=split)],
         positives=verdict.run.text("positives").rstrip("."),
         charts=_charts(runs, verdict.split),
-        groups=[group for run in runs if (group := _groups(run))],
-        runs=[_run_view(run) for run in runs],
+        groups=_groups(runs),
+        runs=[_run_view(run, same_as=_same_as(run, runs)) for run in runs],
         scale=privacy_text.SCALE,
         embedded=embed_json([{"result": run.result, "rounds": run.rounds} for run in runs]),
     )
@@ -79,6 +81,11 @@ def embed_json(value: object) -> str:
     """
     text = json.dumps(_finite(value), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _unbroken(text: str) -> str:
+    """No line ends inside an interval."""
+    return re.sub(r"(\d) (\[\S+,) (\S+\])", "\\1\u00a0\\2\u00a0\\3", text)
 
 
 def _finite(value: Any) -> Any:
@@ -96,14 +103,14 @@ def _alarms(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
     for run in runs:
         if notice := run.privacy.warning:
             alarm = alarms.setdefault(notice.heading, {"heading": notice.heading, "text": notice.text, "runs": ""})
-            alarm["runs"] += (", " if alarm["runs"] else "") + run.name
+            alarm["runs"] += (", " if alarm["runs"] else "") + f"“{run.name}”"
     return list(alarms.values())
 
 
 def _quality_card(verdict: Verdict) -> dict[str, Any]:
     facts: Facts = []
     if verdict.rival:
-        facts.append((f"{verdict.rival.name}, best baseline", str(verdict.rival_figure)))
+        facts.append(("Best baseline", str(verdict.rival_figure)))
     if verdict.twin:
         facts.append(("Non-private twin", str(verdict.twin)))
     for metric, name in METRICS.items():
@@ -132,9 +139,14 @@ def _assumptions(privacy: Privacy) -> Facts:
         ("Replace-one", epsilon_text(spend.epsilon_replace_one) if spend.epsilon_replace_one is not None else ""),
         ("Accountant", spend.accountant),
         ("Sampling", spend.sampling),
-        ("Participations", count_text(spend.participations) if spend.participations is not None else ""),
+        ("Participations", _optional(spend.participations)),
+        ("Participation cap", _optional(privacy.noise.participation_cap)),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _optional(amount: float | None) -> str:
+    return "" if amount is None else f"{amount:,.4g}"
 
 
 def _cost_card(run: RunSummary) -> dict[str, Any]:
@@ -196,8 +208,9 @@ def _charts(runs: Sequence[RunSummary], split: str) -> list[Chart]:
             if method.run is None and HEADLINE_METRIC in method.metrics
         }
         charts.append(rounds_chart(curves, flat))
+    places = {run.name: place for place, run in enumerate(run for run in runs if run.curve)}
     dots = [
-        Dot(method.name, method.metrics[HEADLINE_METRIC], method.run is not None)
+        Dot(method.name, method.metrics[HEADLINE_METRIC], places.get(method.run.name, 0) if method.run else None)
         for method in methods(runs, split=split)
         if HEADLINE_METRIC in method.metrics
     ]
@@ -212,23 +225,29 @@ def _charts(runs: Sequence[RunSummary], split: str) -> list[Chart]:
     return charts
 
 
-def _groups(run: RunSummary) -> dict[str, Any] | None:
-    found = run.result.get("groups")
-    if not isinstance(found, Mapping) or not found:
+def _groups(runs: Sequence[RunSummary]) -> dict[str, Any] | None:
+    """One row per group, one column per run that was measured by group."""
+    grouped = {run.name: run.result["groups"] for run in runs if isinstance(run.result.get("groups"), Mapping)}
+    names = dict.fromkeys(name for groups in grouped.values() for name in groups)
+    if not names:
         return None
-    metrics = [metric for metric in METRICS if any(metric in group for group in found.values())]
-    rows = [
-        (
-            name,
-            count_text(number(group.get("users"))),
-            *(str(Interval.parse(group.get(metric)) or ABSENT) for metric in metrics),
-        )
-        for name, group in found.items()
-    ]
-    return {"heading": run.name, "columns": ["Group", "People", *(METRICS[metric] for metric in metrics)], "rows": rows}
+    rows = []
+    for name in names:
+        found = [groups.get(name) or {} for groups in grouped.values()]
+        people = next((number(group["users"]) for group in found if "users" in group), None)
+        figures = (str(Interval.parse(group.get(HEADLINE_METRIC)) or ABSENT) for group in found)
+        rows.append((name, count_text(people), *figures))
+    return {"columns": ["Group", "People", *grouped], "rows": rows}
 
 
-def _run_view(run: RunSummary) -> dict[str, Any]:
+def _same_as(run: RunSummary, runs: Sequence[RunSummary]) -> str:
+    """The first earlier run whose epsilon covers and leaves out the same; empty without one."""
+    mine = (run.privacy.covers, run.privacy.does_not_cover)
+    first = next(other for other in runs if (other.privacy.covers, other.privacy.does_not_cover) == mine)
+    return "" if first is run else f"“{first.name}”"
+
+
+def _run_view(run: RunSummary, *, same_as: str) -> dict[str, Any]:
     privacy = run.privacy
     evidence = [
         ("Run folder", run.text("run")),
@@ -241,6 +260,7 @@ def _run_view(run: RunSummary) -> dict[str, Any]:
         "tag": _tag(privacy),
         "trust": privacy_text.trust_sentence(privacy.mode),
         "privacy": _privacy_facts(privacy),
+        "same_as": same_as,
         "covers": privacy.covers,
         "does_not_cover": privacy.does_not_cover,
         "command": run.text("command"),
@@ -257,8 +277,13 @@ def _privacy_facts(privacy: Privacy) -> Facts:
         return []
     epsilon = privacy.spend.epsilon
     word = f" ({privacy_text.epsilon_words(epsilon)})" if epsilon is not None else ""
-    unit = f"{privacy.unit}: {privacy_text.unit_words(privacy.unit)}"
+    unit = f"{privacy.unit}: {privacy.unit_text}"
+    noise = [
+        ("Clip norm", _optional(privacy.noise.clip_norm)),
+        ("Noise multiplier", _optional(privacy.noise.noise_multiplier)),
+    ]
     facts = [("Epsilon", epsilon_text(epsilon) + word), ("Unit", unit), *_assumptions(privacy)]
+    facts += [(name, value) for name, value in noise if value]
     return [
         (name, f"{value}: {privacy_text.adjacency_words(value)}" if name == "Adjacency" else value)
         for name, value in facts

@@ -35,14 +35,25 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The mechanism's settings, where a run tells them."""
+
+    clip_norm: float | None
+    noise_multiplier: float | None
+    participation_cap: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Privacy:
     """How a run was protected; `guarantee` is true only where the run says so."""
 
     mode: str
     unit: str
+    unit_text: str
     adjacency: str
     guarantee: bool
     spend: Spend
+    noise: Noise
     covers: tuple[str, ...]
     does_not_cover: tuple[str, ...]
 
@@ -182,6 +193,7 @@ def _privacy(name: str, found: object) -> Privacy:
     return Privacy(
         mode=mode,
         unit=unit,
+        unit_text=str(found.get("unit_text") or privacy_text.unit_words(unit)) if mode != "none" else "",
         adjacency=str(found.get("adjacency") or ""),
         guarantee=mode != "none" and found.get("guarantee") is True,
         spend=Spend(
@@ -192,6 +204,11 @@ def _privacy(name: str, found: object) -> Privacy:
             sampling=str(found.get("sampling") or ""),
             participations=number(found.get("participations")),
             budget=number(found.get("budget")),
+        ),
+        noise=Noise(
+            clip_norm=number(found.get("clip_norm")),
+            noise_multiplier=number(found.get("noise_multiplier")),
+            participation_cap=number(found.get("participation_cap")),
         ),
         covers=tuple(map(str, found.get("covers") or privacy_text.covers(mode, unit))),
         does_not_cover=tuple(map(str, found.get("does_not_cover") or privacy_text.does_not_cover(mode, unit))),

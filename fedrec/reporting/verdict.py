@@ -28,8 +28,8 @@ class Verdict:
     def headline(self) -> str:
         """One sentence: the figure against the best baseline."""
         if self.figure is None:
-            return f"{self.run.name} ran, and nothing was measured."
-        own = f"{self.run.name} reaches {METRICS[HEADLINE_METRIC]} {self.figure} on {self.split}"
+            return f"“{self.run.name}” ran, and nothing was measured."
+        own = f"“{self.run.name}” reaches {METRICS[HEADLINE_METRIC]} {self.figure} on the {self.split} item"
         if self.rival is None or self.rival_figure is None:
             return f"{own}; no baseline was measured beside it."
         place = {1: "ahead of", 0: "level with", -1: "behind"}[self.standing]
