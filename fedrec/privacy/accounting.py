@@ -8,11 +8,11 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import dp_accounting
-from dp_accounting import pld
+from dp_accounting.pld import privacy_loss_distribution
 
 from fedrec.errors import VerificationError
 from fedrec.privacy.plan import GaussianSpend
@@ -62,17 +62,29 @@ def epsilon_of(spending: Spending, *, delta: float, replace_one: bool = False) -
     """
     if not spending:
         return 0.0
-    relation = dp_accounting.NeighboringRelation
     steps = sum(spend.steps * count for spend, count in spending)
-    accountant = pld.PLDAccountant(
+    interval = 1e-3 if steps >= 1000 else 1e-4
+    parts = [_loss(spend, spend.steps * count, interval, replace_one) for spend, count in spending]
+    return float(reduce(lambda total, part: total.compose(part), parts).get_epsilon_for_delta(delta))
+
+
+def _loss(spend: GaussianSpend, steps: int, interval: float, replace_one: bool) -> Any:
+    """The privacy loss distribution of so many steps."""
+    if spend.sampling_rate < 1:
+        return _step_loss(spend.noise_multiplier, spend.sampling_rate, interval, replace_one).self_compose(steps)
+    # Full-batch Gaussians compose to one Gaussian exactly.
+    return _step_loss(spend.noise_multiplier / math.sqrt(steps), 1.0, interval, replace_one)
+
+
+@lru_cache(maxsize=64)
+def _step_loss(noise_multiplier: float, sampling_rate: float, interval: float, replace_one: bool) -> Any:
+    relation = dp_accounting.NeighboringRelation
+    return privacy_loss_distribution.from_gaussian_mechanism(
+        noise_multiplier,
+        value_discretization_interval=interval,
+        sampling_prob=sampling_rate,
         neighboring_relation=relation.REPLACE_ONE if replace_one else relation.ADD_OR_REMOVE_ONE,
-        value_discretization_interval=1e-3 if steps >= 1000 else 1e-4,
     )
-    for spend, count in spending:
-        gaussian = dp_accounting.GaussianDpEvent(spend.noise_multiplier)
-        event = dp_accounting.PoissonSampledDpEvent(spend.sampling_rate, gaussian)
-        accountant.compose(event if spend.sampling_rate < 1 else gaussian, spend.steps * count)
-    return float(accountant.get_epsilon(delta))
 
 
 def checked_epsilon(spending: Spending, *, delta: float) -> Epsilon:

@@ -43,10 +43,11 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A named series of (round, value), at least one."""
+    """A named series of (round, value), at least one; `run` is the run's place, as in Dot."""
 
     name: str
     points: tuple[tuple[int, float], ...]
+    run: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +160,7 @@ def _lines(
     labels: str,
     step: str = "linear",
 ) -> Any:
-    drawn = [
-        _Line(curve.name, curve.points[-1][1], _colour(index), _shape(index)) for index, curve in enumerate(curves)
-    ] + [
+    drawn = [_Line(curve.name, curve.points[-1][1], _colour(curve.run), _shape(curve.run)) for curve in curves] + [
         _Line(name, value, INK, dash=DASHES[index % len(DASHES)])
         for index, (name, value) in enumerate(horizontals.items())
     ]
@@ -185,7 +184,7 @@ def _lines(
 
 def _room(left: float, right: float) -> Any:
     """Nothing visible, from `left` to `right`: labels between them cannot be cut off."""
-    blank = alt.Chart(alt.Data(values=[{}])).mark_rule(opacity=0)
+    blank = alt.Chart(alt.Data(values=[{}])).mark_rule(opacity=0, color=INK)
     return blank.encode(x=alt.value(left), x2=alt.value(right), y=alt.value(0))
 
 

@@ -24,10 +24,10 @@ body {
   overflow-wrap: break-word;
 }
 main { max-width: 66rem; margin: 0 auto; padding: 2rem clamp(1rem, 4vw, 2.5rem) 4rem; }
-h1, h2, h3 { line-height: 1.25; font-weight: 650; text-wrap: balance; overflow-wrap: anywhere; }
+h1, h2, h3, h4 { line-height: 1.25; font-weight: 650; text-wrap: balance; overflow-wrap: anywhere; }
 h1 { font-size: 1.05rem; margin: 0; color: var(--soft); font-weight: 600; }
 h2 { font-size: 1.3rem; margin: 3.25rem 0 .5rem; }
-h3 { font-size: 1.02rem; margin: 1.6rem 0 .35rem; }
+h3, h4 { font-size: 1.02rem; margin: 1.6rem 0 .35rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 .soft, figcaption, .note { color: var(--soft); }
 .note { font-size: .9rem; }
@@ -52,9 +52,9 @@ p { margin: .5rem 0; max-width: 46rem; }
 .card h2 { margin: 0; font-size: .95rem; color: var(--soft); font-weight: 600; }
 .figure { font-size: 2.35rem; line-height: 1.15; font-weight: 650; margin: .15rem 0 0; letter-spacing: -.02em; }
 .figure small { font-size: .95rem; font-weight: 450; letter-spacing: 0; color: var(--soft); }
-.figure small { display: inline-block; line-height: 1.3; }
+.figure { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .6rem; }
 .figure, table, dl { font-variant-numeric: tabular-nums; }
-dl { display: grid; grid-template-columns: fit-content(48%) 1fr; gap: .22rem .9rem; margin: .7rem 0 0; }
+dl { display: grid; grid-template-columns: fit-content(56%) 1fr; gap: .22rem .9rem; margin: .7rem 0 0; }
 dl { font-size: .93rem; }
 dt { color: var(--soft); }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
@@ -227,7 +227,7 @@ from raw data and have no epsilon.{% if positives %} Counted as positive: {{ pos
 {% endif %}
 
 <section>
-<h2>What the epsilon covers</h2>
+<h2>What is covered, and what is not</h2>
 {% for run in runs %}
 <h3>{{ run.name }}{% if run.tag %}<span class="tag">{{ run.tag }}</span>{% endif %}</h3>
 <p>{{ run.trust }}</p>
@@ -237,13 +237,15 @@ from raw data and have no epsilon.{% if positives %} Counted as positive: {{ pos
 {% else %}
 <div class="two">
 {% if run.covers %}
-<div><h3>Covered</h3><ul>{% for line in run.covers %}<li>{{ line }}</li>{% endfor %}</ul></div>
+<div><h4>Covered</h4><ul>{% for line in run.covers %}<li>{{ line }}</li>{% endfor %}</ul></div>
 {% endif %}
-<div><h3>Not covered</h3><ul>{% for line in run.does_not_cover %}<li>{{ line }}</li>{% endfor %}</ul></div>
+<div><h4>Not covered</h4><ul>{% for line in run.does_not_cover %}<li>{{ line }}</li>{% endfor %}</ul></div>
 </div>
 {% endif %}
 {% endfor %}
+{% if scale %}
 <p class="note">The word beside an epsilon follows {{ scale }}.</p>
+{% endif %}
 </section>
 
 <section>

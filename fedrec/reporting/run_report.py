@@ -68,7 +68,7 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
         charts=_charts(runs, verdict.split),
         groups=_groups(runs),
         runs=[_run_view(run, same_as=_same_as(run, runs)) for run in runs],
-        scale=privacy_text.SCALE,
+        scale=privacy_text.SCALE if any(run.privacy.noised for run in runs) else "",
         embedded=embed_json([{"result": run.result, "rounds": run.rounds} for run in runs]),
     )
 
@@ -160,8 +160,9 @@ def _cost_card(run: RunSummary) -> dict[str, Any]:
         replies = sum(int(line.get("replies") or 0) for line in run.rounds)
         facts.append(("Replies", f"{count_text(replies)} of {count_text(asked)}"))
     facts += [(f"Failed: {code}", count_text(count)) for code, count in sorted(run.failures.items())]
+    known = [(name, value) for name, value in facts if value != ABSENT]
     figure = bytes_text(run.amount("bytes_per_client_round"))
-    return {"heading": "Cost", "figure": figure, "beside": "per client and round", "facts": facts}
+    return {"heading": "Cost", "figure": figure, "beside": "per client and round", "facts": known}
 
 
 def _table(runs: Sequence[RunSummary], split: str) -> dict[str, Any]:
@@ -200,7 +201,7 @@ def _tag(privacy: Privacy) -> str:
 
 def _charts(runs: Sequence[RunSummary], split: str) -> list[Chart]:
     charts = []
-    curves = [Curve(run.name, run.curve) for run in runs if run.curve]
+    curves = [Curve(run.name, run.curve, place) for place, run in enumerate(runs) if run.curve]
     if curves:
         flat = {
             method.name: method.metrics[HEADLINE_METRIC].value
@@ -208,9 +209,9 @@ def _charts(runs: Sequence[RunSummary], split: str) -> list[Chart]:
             if method.run is None and HEADLINE_METRIC in method.metrics
         }
         charts.append(rounds_chart(curves, flat))
-    places = {run.name: place for place, run in enumerate(run for run in runs if run.curve)}
+    places = {id(run): place for place, run in enumerate(runs)}
     dots = [
-        Dot(method.name, method.metrics[HEADLINE_METRIC], places.get(method.run.name, 0) if method.run else None)
+        Dot(method.name, method.metrics[HEADLINE_METRIC], places.get(id(method.run)))
         for method in methods(runs, split=split)
         if HEADLINE_METRIC in method.metrics
     ]
@@ -218,10 +219,14 @@ def _charts(runs: Sequence[RunSummary], split: str) -> list[Chart]:
         charts.append(interval_chart(dots, metric=f"NDCG@10 on {split}"))
     # Epsilons of different units must not share an axis.
     for unit in sorted({run.privacy.unit for run in runs if run.spending and run.privacy.noised}):
-        spent = [run for run in runs if run.privacy.unit == unit and run.spending and run.privacy.noised]
-        budgets = {run.privacy.spend.budget for run in spent}
+        spent = [
+            Curve(run.name, run.spending, place)
+            for place, run in enumerate(runs)
+            if run.privacy.unit == unit and run.spending and run.privacy.noised
+        ]
+        budgets = {runs[curve.run].privacy.spend.budget for curve in spent}
         budget = budgets.pop() if len(budgets) == 1 else None
-        charts.append(epsilon_chart([Curve(run.name, run.spending) for run in spent], budget=budget, unit=unit))
+        charts.append(epsilon_chart(spent, budget=budget, unit=unit))
     return charts
 
 

@@ -87,7 +87,9 @@ def test_flwr_run_trains_and_releases_what_simulate_does(superlink: dict[str, st
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    flower, local = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("under-flower", "in-process"))
+    flower, local = (
+        json.loads((tmp_path / name / "result.json").read_text()) for name in ("under-flower", "in-process")
+    )
     assert flower["rounds"] == local["rounds"] == 3
     assert flower["adapter_norm"] == pytest.approx(local["adapter_norm"], rel=1e-4)
     assert flower["validation"]["mrr"]["value"] == pytest.approx(local["validation"]["mrr"]["value"], abs=0.02)

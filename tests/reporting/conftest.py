@@ -48,7 +48,8 @@ def baselines() -> Json:
         "non_private_twin": (0.0752, 0.0781),
     }
     return {
-        name: {"validation": measured(validation), "test": measured(test)} for name, (validation, test) in values.items()
+        name: {"validation": measured(validation), "test": measured(test)}
+        for name, (validation, test) in values.items()
     }
 
 
