@@ -96,7 +96,6 @@ def test_a_folder_without_an_encoder_is_refused(tmp_path):
         build_recommender(config, an_index(len(TITLES), 32), texts=(TITLES, []))
 
 
-@pytest.mark.slow
 def test_on_the_packaged_encoder_one_title_is_asked_for_by_its_own_vector():
     encoder = TextEncoder.open()
     embeddings = encoder.encode(TITLES, cache=False)
@@ -113,7 +112,6 @@ def test_on_the_packaged_encoder_one_title_is_asked_for_by_its_own_vector():
     assert scores.argmax(axis=1).tolist() == list(range(len(TITLES)))
 
 
-@pytest.mark.slow
 def test_on_the_packaged_encoder_several_titles_are_read_as_one_text():
     encoder = TextEncoder.open()
     embeddings = encoder.encode(TITLES, cache=False)

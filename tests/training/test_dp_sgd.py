@@ -209,7 +209,6 @@ def test_as_many_positions_as_items_do_not_confuse_the_language_model(tiny):
     assert close(hooked(lab), looped(lab))
 
 
-@pytest.mark.slow
 def test_gradients_of_the_packaged_language_model_equal_those_of_a_loop():
     model = a_text_model(default_encoder_path(), {"query": 8, "value": 8}, width=384)
     model.load(np.random.default_rng(1).normal(size=model.layout.size) * 0.02)

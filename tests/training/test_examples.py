@@ -108,10 +108,11 @@ def test_no_more_than_the_window_is_read_before_the_first_position():
 
 
 def test_searches_inform_but_are_never_targets():
-    made = example(a_history([1, ITEMS - 1, 2], targets=[1, 1, 1], weights=[1, 1, 1]))
-    assert made.targets.tolist() == [ITEMS - 1, 2]
-    beyond = make_example(a_history([1, 2, 3]), TOWER, USERS, items=2)
-    assert beyond is None
+    # Rows from 20 on stand for query texts here.
+    made, without = (make_example(a_history(rows), TOWER, USERS, items=20) for rows in ([1, 25, 2], [1, 2]))
+    assert made.targets.tolist() == [2]
+    assert made.own.tolist() == [1, 2]
+    assert not torch.equal(made.inputs[0], without.inputs[0])
 
 
 def test_an_entry_with_a_label_alone_is_a_position_without_an_aim():
