@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from fedrec.config import Scenario, load_scenario
 from fedrec.data.synthetic import WorldConfig, write_world
@@ -46,11 +47,14 @@ def tell(out: Path, *, watch: Watcher) -> Story:
     (out / _MARK).touch()
     data = out / "world"
     write_world(data, users=_USERS, items=_ITEMS, seed=_SEED, config=WorldConfig(events_per_user=40.0))
-    runs = []
+    runs: list[RunSummary] = []
+    baselines: dict[str, Any] = {}
     for number, scenario in enumerate(scenarios(), start=1):
         folder = out / f"run-{number}"
         request = Request(scenario=scenario, data=data, out=folder, command="fedrec demo")
         result = simulate(request, watch=watch)
+        # The split is the same for all, so the baselines are fitted once.
+        baselines = result["baselines"] = baselines or result["baselines"]
         runs.append(RunSummary.build(result, read_rounds(folder)))
     report = out / "report.html"
     write_run_report(report, runs, title="fedrec demo: devices and hubs, with and without privacy")

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from fedrec.config import PrivacyConfig, TrainingConfig
 from fedrec.errors import ConfigError
 
-ADJACENCY = "zero-out: one unit's data replaced by nothing, the expected batch unchanged"
+ADJACENCY = "zero-out of one unit, the expected batch unchanged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +80,12 @@ class PrivacyPlan:
 
     def sampling_text(self) -> str:
         """The sampling assumption in words."""
-        return (
-            f"each unit enters a step by an independent secret coin of the client (Poisson, rate "
-            f"{self.sampling_rate:g}), {self.steps} steps a participation; no amplification by the server's draw "
-            "of clients: participation is taken as known"
+        draws = (
+            "every unit enters every step"
+            if self.sampling_rate == 1
+            else f"secret Poisson coins of the client, rate {self.sampling_rate:g}, {self.steps} steps a participation"
         )
+        return f"{draws}; participation is taken as known (no amplification by the server's draw)"
 
 
 def plan_of(privacy: PrivacyConfig, training: TrainingConfig) -> PrivacyPlan | None:
