@@ -1,0 +1,25 @@
+"""What a device imports must not drag a gigabyte behind it; asked of a fresh interpreter."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["torch", "polars", "flwr", "scipy", "transformers", "peft", "opacus", "dp_accounting", "sentence_transformers"]
+LIGHT = [
+    "fedrec.release",
+    "fedrec.config",
+    "fedrec.files",
+    "fedrec.model.item_index",
+    "fedrec.privacy.ledger",
+    "fedrec.privacy.plan",
+    "fedrec.privacy.randomness",
+    "fedrec.data.events",
+]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_a_device_needs_reaches_no_heavy_package(module):
+    script = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
