@@ -5,6 +5,7 @@ STAMP := .venv/.complete
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: setup demo test check flower bench clean
 

@@ -85,14 +85,14 @@ def simulate(
     The run folder then holds `result.json`, `report.html` and the releases. Raises
     ConfigError before anything is written where the scenario cannot run on these data.
     """
-    workbench = open_workbench(request.scenario, request.data, _encoding(watch))
+    workbench = open_workbench(request.scenario, request.data, encoding(watch))
     _check(workbench)
     folder = RunFolder(request.out, _config_text(workbench), resume=request.resume)
     result = _train(workbench, folder, engine_of, watch)
-    measured = _evaluations(workbench, final=request.final, watch=watch)
-    result |= {part: _headline(each) for part, each in measured.items()}
+    measured = evaluations(workbench, final=request.final, watch=watch)
+    result |= {part: headline(each) for part, each in measured.items()}
     result["groups"] = _groups(measured["validation"])
-    result["baselines"] = _baselines(workbench, request, watch)
+    result["baselines"] = baseline_results(workbench, request, watch)
     if workbench.plan and request.scenario.evaluation.non_private_twin:
         twin = _twin(request, engine_of, watch)
         result["baselines"]["non_private_twin"] = {part: twin[part] for part in ("validation", "test") if part in twin}
@@ -100,26 +100,6 @@ def simulate(
     write_atomically(folder.path / "result.json", (json.dumps(result, indent=2) + "\n").encode())
     summary = RunSummary.build(result, folder.rounds())
     write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
-    return result
-
-
-def evaluate_run(
-    run: Path, data: Path, *, final: bool, baselines: bool, watch: Watcher = lambda *_: None
-) -> dict[str, Any]:
-    """Score the last state of a run on a data set; returns the object that `evaluate --json` prints."""
-    scenario, _ = read_config(run)
-    workbench = open_workbench(scenario, data, _encoding(watch))
-    folder = RunFolder(run, (run / "config.toml").read_text(), resume=True)
-    state = folder.state()
-    if state is None:
-        raise ConfigError(f"{run} has not finished a round yet. Resume it with `fedrec simulate --resume`.")
-    workbench.model.load(state.adapter)
-    measured = _evaluations(workbench, final=final, watch=watch)
-    result = _run_facts(workbench, folder, state)
-    result |= {part: _headline(each) for part, each in measured.items()}
-    if baselines:
-        request = Request(scenario=scenario, data=data, out=run, final=final)
-        result["baselines"] = _baselines(workbench, request, watch)
     return result
 
 
@@ -147,10 +127,10 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
             return None
         workbench.model.load(state.adapter)
         found = evaluate(workbench.scorer(), workbench.split, test=False, seed=scenario.seed)
-        return _headline(found)
+        return headline(found)
 
     def publish(state: ServerState, ledger_head: str) -> None:
-        facts = _run_facts(workbench, folder, state)
+        facts = run_facts(workbench, folder, state)
         publisher.publish(
             state,
             ledger_head=ledger_head,
@@ -178,10 +158,11 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
     check_client_ledgers(
         events, ((client, folder.client(client) / "ledger.jsonl") for client in range(len(workbench.members)))
     )
-    return _run_facts(workbench, folder, state) | {"seconds": round(time.monotonic() - began, 3)}
+    return run_facts(workbench, folder, state) | {"seconds": round(time.monotonic() - began, 3)}
 
 
-def _run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> dict[str, Any]:
+def run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> dict[str, Any]:
+    """What a run's state can say of itself without scoring anything."""
     scenario = workbench.scenario
     size = workbench.model.layout.size
     privacy = privacy_statement(
@@ -203,14 +184,16 @@ def _run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> d
 def _twin(request: Request, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:
     """The same recipe without noise and clipping, in a run folder of its own."""
     scenario = request.scenario.without_privacy()
-    workbench = open_workbench(scenario, request.data, _encoding(watch))
+    workbench = open_workbench(scenario, request.data, encoding(watch))
     folder = RunFolder(request.out / "twin", _config_text(workbench), resume=True)
     result = _train(workbench, folder, engine_of, watch)
-    measured = _evaluations(workbench, final=request.final, watch=watch)
-    return result | {part: _headline(each) for part, each in measured.items()}
+    measured = evaluations(workbench, final=request.final, watch=watch)
+    return result | {part: headline(each) for part, each in measured.items()}
 
 
-def _evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[str, Evaluation]:
+def evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[str, Evaluation]:
+    """The model as it stands on the validation item, and on the test item if `final`."""
+
     def score(*, test: bool) -> Evaluation:
         return evaluate(
             workbench.scorer(),
@@ -223,7 +206,8 @@ def _evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[s
     return {"validation": score(test=False)} | ({"test": score(test=True)} if final else {})
 
 
-def _baselines(workbench: Workbench, request: Request, watch: Watcher) -> dict[str, Any]:
+def baseline_results(workbench: Workbench, request: Request, watch: Watcher) -> dict[str, Any]:
+    """The scenario's baselines, tuned on validation."""
     names = workbench.scenario.evaluation.baselines
     vectors = np.concatenate([workbench.index.vectors, workbench.query_vectors])
     count = iter(range(len(names)))
@@ -236,10 +220,10 @@ def _baselines(workbench: Workbench, request: Request, watch: Watcher) -> dict[s
     )
     found: dict[str, Any] = {}
     for name, each in fitted.items():
-        found[name] = {"validation": _headline(each.validation), "choice": dict(each.choice)}
+        found[name] = {"validation": headline(each.validation), "choice": dict(each.choice)}
         if request.final:
             tested = evaluate(each.scorer, workbench.split, test=True, seed=workbench.scenario.seed)
-            found[name]["test"] = _headline(tested)
+            found[name]["test"] = headline(tested)
     return found
 
 
@@ -290,9 +274,11 @@ def _groups(found: Evaluation) -> dict[str, Any]:
     return {name: {"users": group.n, "ndcg@10": group.ndcg.as_json()} for name, group in groups.items()}
 
 
-def _headline(found: Evaluation) -> dict[str, Any]:
+def headline(found: Evaluation) -> dict[str, Any]:
+    """The four metrics of `--json`."""
     return {name: estimate.as_json() for name, estimate in found.headline().items()}
 
 
-def _encoding(watch: Watcher) -> Callable[[int, int], None]:
+def encoding(watch: Watcher) -> Callable[[int, int], None]:
+    """A watcher of the encoder's pass."""
     return lambda done, total: watch("encode texts", done, total)

@@ -59,11 +59,11 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a run or a release on a data set."""
+    from fedrec.assessment import evaluate_path
     from fedrec.cli.progress import progress_bars
-    from fedrec.simulation import evaluate_run
 
     with progress_bars() as watch:
-        result = evaluate_run(run, data, final=final, baselines=baselines, watch=watch)
+        result = evaluate_path(run, data, final=final, baselines=baselines, watch=watch)
     if as_json:
         typer.echo(json.dumps(result))
     else:

@@ -47,10 +47,13 @@ def local_update(
     """
     model.load(task.adapter)
 
+    fixed = training.positions if model.base.tower.flattens_positions else None
+
     def losses(batch: Sequence[Example]) -> Tensor:
+        longest = max(len(example.targets) for example in batch)
         return example_losses(
             model.base,
-            collate(batch, positions=training.positions),
+            collate(batch, positions=fixed or longest),
             heads=training.heads,
             negatives=_negatives(model.base.catalogue_size, training.negatives, task.negatives_seed),
         )
@@ -68,7 +71,7 @@ def local_update(
             plan=plan,
             learning_rate=training.learning_rate,
             source=source,
-            positions_per_example=training.positions if model.base.tower.flattens_positions else 1,
+            positions_per_example=fixed or 1,
         )
     update = model.flatten() - task.adapter
     _check(update, moved=plan is not None)

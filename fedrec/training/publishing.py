@@ -57,6 +57,8 @@ class Publisher:
             "index": self._workbench.index.content_hash,
             "ledger_head": ledger_head,
             "model": asdict(self._workbench.scenario.model),
+            "data": asdict(self._workbench.scenario.data),
+            "seed": self._workbench.scenario.seed,
         }
         return publish_release(
             self._parent, write_files, round_number=state.round, lineage=lineage, privacy=privacy, key=self._key
@@ -79,9 +81,10 @@ class Publisher:
         return paths
 
 
-def released_base_model(folder: Path, manifest: Manifest) -> Recommender:
+def released_base_model(folder: Path, manifest: Manifest, query_vectors: Floats | None = None) -> Recommender:
     """The base model that a verified release was trained on, ready for peft's `from_pretrained`.
 
+    query_vectors: (T, d), of the query texts in the histories that will be scored.
     Raises DataError for a release of the text tower, which needs the catalogue's texts too.
     """
     config = parse_table(ModelConfig, manifest.lineage["model"])
@@ -91,4 +94,4 @@ def released_base_model(folder: Path, manifest: Manifest) -> Recommender:
     if (folder / PRIOR).exists():
         prior = load_file(folder / PRIOR)["prior"]
         config = replace(config, prior_weight=1.0)  # the file holds the weighted prior
-    return build_recommender(config, ItemIndex.load(folder / INDEX), prior=prior)
+    return build_recommender(config, ItemIndex.load(folder / INDEX), query_vectors=query_vectors, prior=prior)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrec.config import Scenario
+from fedrec.config import DataConfig, Scenario
 from fedrec.data.dataset import Dataset
 from fedrec.data.sequences import Floats, Ints, Sequences
 from fedrec.data.splits import PositiveRule, Split, leave_one_out, load_sequences
@@ -88,13 +88,8 @@ class Workbench:
 def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = None) -> Workbench:
     """Load a data set and build the scenario's model on it."""
     dataset = Dataset.open(data)
-    rule = PositiveRule(
-        kinds=scenario.data.positive_kinds,
-        min_rating=scenario.data.min_rating,
-        min_finished=scenario.data.min_finished,
-    )
-    sequences = load_sequences(dataset, positives=rule, weights=scenario.data.kind_weights, seed=scenario.seed)
-    split = leave_one_out(sequences)
+    split = split_of(dataset, scenario.data, seed=scenario.seed)
+    sequences = split.sequences
     encoder = TextEncoder.open(encoder_path(scenario.model))
     index = index_for(dataset, encoder, progress)
     query_vectors = encode_queries(encoder, index, sequences.texts, cache=True)
@@ -115,6 +110,12 @@ def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = N
         plan=plan_of(scenario.privacy, scenario.training),
         members=_members(sequences, scenario),
     )
+
+
+def split_of(dataset: Dataset, config: DataConfig, *, seed: int) -> Split:
+    """The histories of a data set with two entries of each held out."""
+    rule = PositiveRule(kinds=config.positive_kinds, min_rating=config.min_rating, min_finished=config.min_finished)
+    return leave_one_out(load_sequences(dataset, positives=rule, weights=config.kind_weights, seed=seed))
 
 
 def _members(sequences: Sequences, scenario: Scenario) -> list[Ints]:

@@ -1,0 +1,89 @@
+"""Scoring what a simulation left behind: a run folder, or one of its signed releases."""
+
+from pathlib import Path
+from typing import Any
+
+from fedrec.config import DataConfig, ModelConfig, parse_table
+from fedrec.data.dataset import Dataset
+from fedrec.errors import ConfigError, DataError
+from fedrec.evaluation.protocol import evaluate
+from fedrec.model.adapter import load_released
+from fedrec.model.build import encoder_path
+from fedrec.model.catalogue_index import encode_queries
+from fedrec.model.item_index import ItemIndex
+from fedrec.model.scorer import ModelScorer
+from fedrec.model.text_encoder import TextEncoder
+from fedrec.release import MANIFEST, public_key, verify_release
+from fedrec.simulation import (
+    Request,
+    Watcher,
+    baseline_results,
+    encoding,
+    evaluations,
+    headline,
+    read_config,
+    run_facts,
+)
+from fedrec.training.publishing import ADAPTER, INDEX, released_base_model
+from fedrec.training.run_folder import RunFolder
+from fedrec.training.workbench import open_workbench, split_of
+
+
+def evaluate_path(path: Path, data: Path, *, final: bool, baselines: bool, watch: Watcher) -> dict[str, Any]:
+    """The object that `evaluate --json` prints, for a run folder or a release."""
+    if (path / MANIFEST).exists():
+        if baselines:
+            raise ConfigError("--baselines belong to a run: name the run folder instead of one of its releases.")
+        return evaluate_release(path, data, final=final, watch=watch)
+    return evaluate_run(path, data, final=final, baselines=baselines, watch=watch)
+
+
+def evaluate_run(run: Path, data: Path, *, final: bool, baselines: bool, watch: Watcher) -> dict[str, Any]:
+    """Score the last state of a run on a data set."""
+    scenario, _ = read_config(run)
+    workbench = open_workbench(scenario, data, encoding(watch))
+    folder = RunFolder(run, (run / "config.toml").read_text(), resume=True)
+    state = folder.state()
+    if state is None:
+        raise ConfigError(f"{run} has not finished a round yet. Resume it with `fedrec simulate --resume`.")
+    workbench.model.load(state.adapter)
+    measured = evaluations(workbench, final=final, watch=watch)
+    result = run_facts(workbench, folder, state) | {part: headline(each) for part, each in measured.items()}
+    if baselines:
+        result["baselines"] = baseline_results(
+            workbench, Request(scenario=scenario, data=data, out=run, final=final), watch
+        )
+    return result
+
+
+def evaluate_release(folder: Path, data: Path, *, final: bool, watch: Watcher) -> dict[str, Any]:
+    """Score a release with what lies in it, after its signature and every file have been verified.
+
+    The key is `signing.pub` of the run that the release lies in. Raises VerificationError,
+    or DataError if the data have another catalogue than the release.
+    """
+    manifest = verify_release(folder, public_key(folder.resolve().parents[1] / "signing.pub"))
+    lineage = manifest.lineage
+    dataset = Dataset.open(data)
+    index = ItemIndex.load(folder / INDEX)
+    if list(index.item_ids) != dataset.catalogue()["item_id"].to_list():
+        raise DataError(f"{data} has another catalogue than the release. Evaluate it on data of the same items.")
+    split = split_of(dataset, parse_table(DataConfig, lineage["data"]), seed=lineage["seed"])
+    settings = parse_table(ModelConfig, lineage["model"])
+    queries = encode_queries(TextEncoder.open(encoder_path(settings)), index, split.sequences.texts, cache=True)
+    model = released_base_model(folder, manifest, queries)
+    load_released(model, folder / ADAPTER)
+    scorer = ModelScorer(model, window=settings.window)
+    parts = ("validation", "test") if final else ("validation",)
+    found = {
+        part: evaluate(
+            scorer,
+            split,
+            test=part == "test",
+            seed=lineage["seed"],
+            progress=lambda done, total: watch("evaluate", done, total),
+        )
+        for part in parts
+    }
+    facts = {"run": str(folder), "rounds": lineage["round"], "release": manifest.id, "privacy": manifest.privacy}
+    return facts | {part: headline(each) for part, each in found.items()}
