@@ -112,7 +112,7 @@ def interval_chart(dots: Sequence[Dot], *, metric: str = "NDCG@10") -> Chart:
     low, high = min(dot.interval.low for dot in ranked), max(dot.interval.high for dot in ranked)
     margin = 0.06 * (high - low) or 0.01
     scale = alt.Scale(domain=[max(0.0, low - margin), high + margin], nice=False, zero=False)
-    axis = alt.Axis(labelExpr=SHARE_LABEL, tickCount=4)
+    axis = alt.Axis(labelExpr=SHARE_LABEL, tickCount=3)
     x = alt.X("value:Q", scale=scale, title=f"{metric}, 95% interval", axis=axis)
     base = _dot_rows(ranked)
     layers = [base.mark_rule(strokeWidth=2, opacity=0.55, color=INK).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")]
@@ -227,7 +227,13 @@ def _spread(lines: Sequence[_Line], domain: tuple[float, float]) -> list[_Line]:
 def _draw(chart: Any, description: str) -> str:
     """The SVG with its description: no ids, no script, nothing behind it."""
     ink = {"labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK, "gridColor": INK}
-    sizes = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "gridOpacity": 0.12}
+    sizes = {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridOpacity": 0.12,
+        "labelFlush": False,
+    }
     chart = chart.properties(background="transparent", padding=4)
     chart = chart.configure(font=FONT, aria=False).configure_axis(**ink, **sizes, domainOpacity=0.4, tickOpacity=0.4)
     svg: str = vl_convert.vegalite_to_svg(chart.configure_view(stroke=None).to_json())

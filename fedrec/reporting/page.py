@@ -106,7 +106,8 @@ footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--line
   h2, h3 { break-after: avoid; }
   .scroll, pre { overflow: visible; }
   pre { white-space: pre-wrap; }
-  td { white-space: normal; }
+  td, thead th { white-space: normal; padding: .3rem .5rem; }
+  td small { display: inline-block; white-space: nowrap; }
   details::details-content { content-visibility: visible; display: block; }
 }
 """

@@ -241,7 +241,7 @@ def _groups(runs: Sequence[RunSummary]) -> dict[str, Any] | None:
         found = [groups.get(name) or {} for groups in grouped.values()]
         people = next((number(group["users"]) for group in found if "users" in group), None)
         figures = (str(Interval.parse(group.get(HEADLINE_METRIC)) or ABSENT) for group in found)
-        rows.append((name, count_text(people), *figures))
+        rows.append((str(name).replace("_", " "), count_text(people), *figures))
     return {"columns": ["Group", "People", *grouped], "rows": rows}
 
 
@@ -254,9 +254,12 @@ def _same_as(run: RunSummary, runs: Sequence[RunSummary]) -> str:
 
 def _run_view(run: RunSummary, *, same_as: str) -> dict[str, Any]:
     privacy = run.privacy
+    data = run.result.get("dataset") or {}
     evidence = [
         ("Run folder", run.text("run")),
         ("Scenario", run.text("scenario")),
+        ("Data", ", ".join(str(data[key]) for key in ("name", "source", "licence") if data.get(key))),
+        ("Hash of the data", str(data.get("hash") or "")),
         ("Ledger head", run.text("ledger_head")),
     ]
     versions = run.result.get("versions")

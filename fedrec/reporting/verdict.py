@@ -33,6 +33,7 @@ class Verdict:
         if self.rival is None or self.rival_figure is None:
             return f"{own}; no baseline was measured beside it."
         place = {1: "ahead of", 0: "level with", -1: "behind"}[self.standing]
+        place = f"slightly {place}" if self.standing and self.overlap else place
         return f"{own}, {place} the best baseline, {self.rival.name}, at {self.rival_figure}."
 
     @property
@@ -46,12 +47,19 @@ class Verdict:
     @property
     def certainty(self) -> str:
         """Whether the two intervals settle the comparison; empty without two intervals."""
+        if self.overlap is None:
+            return ""
+        if self.overlap:
+            return "The two intervals overlap: on this evidence they may be equally good."
+        return "The two intervals do not overlap."
+
+    @property
+    def overlap(self) -> bool | None:
+        """Whether the two intervals overlap; None without two intervals."""
         own, other = self.figure, self.rival_figure
         if own is None or other is None or not (own.resampled and other.resampled):
-            return ""
-        if own.low > other.high or other.low > own.high:
-            return "The two intervals do not overlap."
-        return "The two intervals overlap: on this evidence they may be equally good."
+            return None
+        return own.low <= other.high and other.low <= own.high
 
 
 def give_verdict(runs: Sequence[RunSummary]) -> Verdict:

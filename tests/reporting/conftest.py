@@ -87,6 +87,7 @@ def result(name: str = "central-eps8", *, ndcg: float = 0.0721, **over: Any) -> 
         "scenario": "simulations/recipes/central.toml",
         "command": f"fedrec simulate simulations/recipes/central.toml --final --out runs/{name}",
         "ledger_head": "9f2b41d07c6a1f6d3a04a0d1e3c9c1f58be3f7f2ab9d6f5d7a0c3c55f1f9e2d4",
+        "dataset": {"name": "ml-100k", "source": "grouplens.org", "licence": "research only", "hash": "4f7c2a90b1"},
         "positives": "every rating, as “chose it”",
         "config": CONFIG,
         "versions": {"python": "3.11.9", "torch": "2.13.0", "opacus": "1.6.0", "flwr": "1.41.0", "fedrec": "0.1.0"},

@@ -140,7 +140,14 @@ def test_epsilon_comes_with_all_that_it_rests_on(private_run: RunSummary) -> Non
 
 def test_how_to_run_it_again_is_on_the_page(private_run: RunSummary) -> None:
     text = Page(run_report([private_run], title="Private")).text
-    for words in (private_run.text("command"), private_run.text("ledger_head"), "lora_rank = 64", "2.13.0", "chose it"):
+    for words in (
+        private_run.text("command"),
+        private_run.text("ledger_head"),
+        "lora_rank = 64",
+        "2.13.0",
+        "chose it",
+        "4f7c2a90b1",
+    ):
         assert words in text
 
 

@@ -73,10 +73,10 @@ def test_the_verdict_uses_the_test_item_only_where_it_was_scored(make_result: An
 @pytest.mark.parametrize(
     ("ndcg", "place", "certainty"),
     [
-        (0.0721, "ahead of", "overlap: on this evidence"),
-        (0.0689, "level with", "overlap: on this evidence"),
-        (0.03, "behind", "do not overlap"),
-        (0.2, "ahead of", "do not overlap"),
+        (0.0721, "item, slightly ahead of", "overlap: on this evidence"),
+        (0.0689, "item, level with", "overlap: on this evidence"),
+        (0.03, "item, behind", "do not overlap"),
+        (0.2, "item, ahead of", "do not overlap"),
     ],
 )
 def test_the_headline_says_where_the_run_stands(make_result: Any, ndcg: float, place: str, certainty: str) -> None:
