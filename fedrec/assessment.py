@@ -5,7 +5,7 @@ from typing import Any
 
 from fedrec.config import DataConfig, ModelConfig, parse_table
 from fedrec.data.dataset import Dataset
-from fedrec.errors import ConfigError, DataError
+from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.evaluation.protocol import evaluate
 from fedrec.model.adapter import load_released
 from fedrec.model.build import encoder_path
@@ -64,6 +64,8 @@ def evaluate_release(folder: Path, data: Path, *, final: bool, watch: Watcher) -
     """
     manifest = verify_release(folder, public_key(folder.resolve().parents[1] / "signing.pub"))
     lineage = manifest.lineage
+    if not {"data", "model", "seed"} <= lineage.keys():
+        raise VerificationError(f"{folder} was made by another version of fedrec. Evaluate it with that version.")
     dataset = Dataset.open(data)
     index = ItemIndex.load(folder / INDEX)
     if list(index.item_ids) != dataset.catalogue()["item_id"].to_list():

@@ -334,6 +334,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             return value
         raise ConfigError(f"`{where}` is {value!r}. Choose from {', '.join(map(repr, get_args(hint)))}.")
     if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in get_args(hint):
+            return None
         return _convert(value, next(arg for arg in get_args(hint) if arg is not type(None)), where)
     if origin is tuple and isinstance(value, list):
         return tuple(_convert(entry, get_args(hint)[0], where) for entry in value)

@@ -20,7 +20,7 @@ from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.files import write_atomically
-from fedrec.privacy.ledger import read_events
+from fedrec.privacy.ledger import ledger_head, read_events
 from fedrec.privacy.statement import check_client_ledgers, privacy_statement
 from fedrec.release import signing_key
 from fedrec.reporting import privacy_text
@@ -98,6 +98,8 @@ def simulate(
         result["baselines"]["non_private_twin"] = {part: twin[part] for part in ("validation", "test") if part in twin}
     result |= _about(workbench, request)
     write_atomically(folder.path / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    write_atomically(folder.path / "privacy.json", (json.dumps(result["privacy"], indent=2) + "\n").encode())
+    write_atomically(folder.path / "privacy.md", privacy_page(result["privacy"]).encode())
     summary = RunSummary.build(result, folder.rounds())
     write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
     return result
@@ -177,6 +179,7 @@ def run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> di
         "shared_parameters": size,
         "adapter_norm": float(np.linalg.norm(state.adapter)),
         "bytes_per_client_round": 2 * 4 * size,
+        "ledger_head": ledger_head(folder.ledger),
         "privacy": privacy,
     }
 

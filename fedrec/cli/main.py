@@ -48,13 +48,16 @@ def main() -> None:
     except FedrecError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         code = error.exit_code
-    except click.exceptions.Abort:
-        print("stopped; `--resume` goes on with a run", file=sys.stderr)  # noqa: T201
-        code = 130
     except click.ClickException as error:
         print(f"error: {error.format_message()}", file=sys.stderr)  # noqa: T201
         code = 2
-    except KeyboardInterrupt:
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is missing. Install fedrec[train,report] for this command.", file=sys.stderr)  # noqa: T201
+        code = 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)  # noqa: T201
+        code = 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
         print("stopped; `--resume` goes on with a run", file=sys.stderr)  # noqa: T201
         code = 130
     sys.exit(code or 0)

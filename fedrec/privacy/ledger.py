@@ -90,6 +90,12 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     return [entry["event"] for entry in _read(path)[0]] if path.exists() else []
 
 
+def ledger_head(path: Path) -> str:
+    """The head hash of a ledger file, its chain verified."""
+    entries = _read(path)[0] if path.exists() else []
+    return str(entries[-1]["hash"]) if entries else GENESIS
+
+
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The entries, and how many bytes they take; what is behind them is a torn `append`."""
     content = path.read_bytes()

@@ -1,0 +1,12 @@
+"""What every test runs under: quiet libraries and threads that sleep while they wait."""
+
+import os
+
+for name, value in {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}.items():
+    os.environ.setdefault(name, value)
