@@ -334,13 +334,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
             return value
         raise ConfigError(f"`{where}` is {value!r}. Choose from {', '.join(map(repr, get_args(hint)))}.")
     if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in get_args(hint):
-            return None
-        return _convert(value, next(arg for arg in get_args(hint) if arg is not type(None)), where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_convert(entry, get_args(hint)[0], where) for entry in value)
-    if origin is dict and isinstance(value, dict):
-        return {key: _convert(entry, get_args(hint)[1], f"{where}.{key}") for key, entry in value.items()}
+        inner = next(arg for arg in get_args(hint) if arg is not type(None))
+        return None if value is None else _convert(value, inner, where)
+    if origin in (tuple, dict) and isinstance(value, list if origin is tuple else dict):
+        return _convert_entries(value, get_args(hint), where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return _float(value, where)
     if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
@@ -353,6 +350,12 @@ def _float(value: int, where: str) -> float:
         return float(value)
     except OverflowError:
         raise ConfigError(f"`{where}` is a number too large to compute with.") from None
+
+
+def _convert_entries(value: Any, args: tuple[Any, ...], where: str) -> Any:
+    if isinstance(value, list):
+        return tuple(_convert(entry, args[0], where) for entry in value)
+    return {key: _convert(entry, args[1], f"{where}.{key}") for key, entry in value.items()}
 
 
 def _positive(where: str, /, **values: float) -> None:

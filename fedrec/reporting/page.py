@@ -49,6 +49,7 @@ p { margin: .5rem 0; max-width: 46rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17.5rem), 1fr)); gap: 1rem; }
 .cards { margin: 1.4rem 0 0; }
 .card { background: var(--raised); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem 1.15rem; }
+.card.wide { grid-column: 1 / -1; }
 .card h2 { margin: 0; font-size: .95rem; color: var(--soft); font-weight: 600; }
 .figure { font-size: 2.35rem; line-height: 1.15; font-weight: 650; margin: .15rem 0 0; letter-spacing: -.02em; }
 .figure small { font-size: .95rem; font-weight: 450; letter-spacing: 0; color: var(--soft); }
@@ -184,6 +185,12 @@ TEMPLATE = """\
 {{ facts(card.facts) }}
 </section>
 {% endfor %}
+{% if terms %}
+<section class="card wide">
+<h2>What the epsilon assumes</h2>
+{{ facts(terms) }}
+</section>
+{% endif %}
 </div>
 
 <section>

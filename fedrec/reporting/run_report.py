@@ -63,6 +63,7 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
         several=len(runs) > 1,
         alarms=_alarms(runs),
         cards=[_quality_card(verdict), _privacy_card(verdict.run.privacy), _cost_card(verdict.run)],
+        terms=_terms(verdict.run.privacy) if verdict.run.privacy.noised else [],
         tables=[_table(runs, split) for split in ("test", "validation") if methods(runs, split=split)],
         positives=verdict.run.text("positives").rstrip("."),
         charts=_charts(runs, verdict.split),
@@ -128,17 +129,24 @@ def _privacy_card(privacy: Privacy) -> dict[str, Any]:
     epsilon = privacy.spend.epsilon
     beside = f"per {privacy.unit}" + (f", {privacy_text.epsilon_words(epsilon)}" if epsilon is not None else "")
     heading = "Epsilon" if privacy.guarantee else "Epsilon of the plan, not a guarantee"
-    return {"heading": heading, "figure": epsilon_text(epsilon), "beside": beside, "facts": _assumptions(privacy)}
+    return {"heading": heading, "figure": epsilon_text(epsilon), "beside": beside, "facts": _spent(privacy)}
 
 
-def _assumptions(privacy: Privacy) -> Facts:
+def _terms(privacy: Privacy) -> Facts:
+    """What an epsilon assumes, in sentences."""
+    facts = [
+        ("Adjacency", privacy.adjacency),
+        ("Sampling", privacy.spend.sampling),
+        ("Accountant", privacy.spend.accountant),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _spent(privacy: Privacy) -> Facts:
     spend = privacy.spend
     facts = [
         ("Delta", delta_text(spend.delta)),
-        ("Adjacency", privacy.adjacency),
         ("Replace-one", epsilon_text(spend.epsilon_replace_one) if spend.epsilon_replace_one is not None else ""),
-        ("Accountant", spend.accountant),
-        ("Sampling", spend.sampling),
         ("Participations", _optional(spend.participations)),
         ("Participation cap", _optional(privacy.noise.participation_cap)),
     ]
@@ -290,7 +298,7 @@ def _privacy_facts(privacy: Privacy) -> Facts:
         ("Clip norm", _optional(privacy.noise.clip_norm)),
         ("Noise multiplier", _optional(privacy.noise.noise_multiplier)),
     ]
-    facts = [("Epsilon", epsilon_text(epsilon) + word), ("Unit", unit), *_assumptions(privacy)]
+    facts = [("Epsilon", epsilon_text(epsilon) + word), ("Unit", unit), *(_spent(privacy) + _terms(privacy))]
     facts += [(name, value) for name, value in noise if value]
     return [
         (name, f"{value}: {privacy_text.adjacency_words(value)}" if name == "Adjacency" else value)

@@ -69,7 +69,7 @@ def give_verdict(runs: Sequence[RunSummary]) -> Verdict:
     those of the test item where it was scored. The non-private twin is a ceiling, not a rival.
     """
     noised = [run for run in runs if run.privacy.noised]
-    chosen = best(methods(noised or runs, split="validation"))
+    chosen = best(method for method in methods(noised or runs, split="validation") if method.run)
     run = (chosen and chosen.run) or (noised or list(runs))[0]
     split = "test" if run.metric(HEADLINE_METRIC, split="test") else "validation"
     measured = methods([run], split=split)
