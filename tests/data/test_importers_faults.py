@@ -2,12 +2,13 @@ import gzip
 from pathlib import Path
 
 import pytest
-from importer_tables import HEAD, ITEMS, MAPPING, import_rows, lay_out
 
 from fedrec.data.dataset import Dataset
 from fedrec.data.importers.mapping_file import load_mapping
 from fedrec.data.importers.table import import_table
 from fedrec.errors import DataError
+
+from .importer_tables import HEAD, ITEMS, MAPPING, import_rows, lay_out
 
 GOOD = "ann,a,100,4\n"
 

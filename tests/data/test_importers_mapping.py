@@ -1,10 +1,11 @@
 from pathlib import Path
 
 import pytest
-from importer_tables import MAPPING
 
 from fedrec.data.importers.mapping_file import SHIPPED, load_mapping, shipped_mapping
 from fedrec.errors import ConfigError, DataError
+
+from .importer_tables import MAPPING
 
 
 def error_of(folder: Path, text: str) -> str:
@@ -62,7 +63,7 @@ def test_a_mapping_that_is_absent_or_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_patterns_may_not_leave_the_folder(tmp_path: Path) -> None:
-    from importer_tables import import_rows
+    from .importer_tables import import_rows
 
     for pattern in ("../events.csv", "/etc/passwd"):
         with pytest.raises(ConfigError, match="leaves it"):

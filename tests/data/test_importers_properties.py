@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from importer_tables import HEAD, ITEMS, MAPPING, import_rows, lay_out
 
 from fedrec.data.dataset import Dataset
 from fedrec.data.importers.mapping_file import load_mapping
 from fedrec.data.importers.table import import_table
 from fedrec.errors import FedrecError
+
+from .importer_tables import HEAD, ITEMS, MAPPING, import_rows, lay_out
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 FEW = settings(max_examples=40, deadline=None)

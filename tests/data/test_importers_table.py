@@ -6,12 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from importer_tables import HEAD, ITEMS, MAPPING, import_rows, lay_out
 
 from fedrec.data.dataset import Dataset, DatasetInfo
 from fedrec.data.importers.mapping_file import load_mapping, shipped_mapping
 from fedrec.data.importers.table import import_table
 from fedrec.errors import DataError
+
+from .importer_tables import HEAD, ITEMS, MAPPING, import_rows, lay_out
 
 ROWS = [("ann", "b", 300, 4.0), ("ann", "a", 100, 5.0), ("bob", "a", 200, 1.5)]
 TEXT = HEAD + "".join(f"{user},{item},{time},{stars}\n" for user, item, time, stars in ROWS)

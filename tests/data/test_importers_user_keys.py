@@ -3,12 +3,13 @@ import hmac
 from pathlib import Path
 
 import pytest
-from importer_tables import HEAD, import_rows, lay_out
 
 from fedrec.data.dataset import Dataset
 from fedrec.data.importers.mapping_file import load_mapping
 from fedrec.data.importers.table import import_table
 from fedrec.errors import DataError
+
+from .importer_tables import HEAD, import_rows, lay_out
 
 ROWS = HEAD + "ann,a,100,4\nbob,b,200,3\n"
 
