@@ -4,6 +4,7 @@ One frozen dataclass per concern. An unknown key fails and names the nearest one
 """
 
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -57,7 +58,7 @@ class ModelConfig:
     zero-shot query. window: entries of the history that are read.
     prior: `none`; `public`, the catalogue's own popularity column; or `counts`, which
     counts what people did and is therefore refused under a private mode.
-    titles, tokens: what the text tower reads: titles a person, tokens a text.
+    titles: how many of a person's latest titles the text tower reads.
     """
 
     tower: Literal["linear", "text"] = "linear"
@@ -76,6 +77,10 @@ class ModelConfig:
                 f"model.decays has {len(self.decays)} entries and model.decay_weights {len(self.decay_weights)}. "
                 "Give one weight per decay."
             )
+        if not all(0 <= decay <= 1 for decay in self.decays):
+            raise ConfigError(f"model.decays are {list(self.decays)}. Each lies between 0 and 1.")
+        if not all(math.isfinite(weight) for weight in (*self.decay_weights, self.prior_weight)):
+            raise ConfigError("model.decay_weights and model.prior_weight must be finite numbers.")
         _positive("model", scale=self.scale, window=self.window, titles=self.titles)
 
 
@@ -152,6 +157,7 @@ class FederationConfig:
             cohort=self.cohort,
             min_replies=self.min_replies,
             server_rate=self.server_rate,
+            timeout=self.timeout,
             release_every=self.release_every,
         )
         if self.min_replies > self.cohort:

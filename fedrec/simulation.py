@@ -14,7 +14,7 @@ import tomli_w
 
 from fedrec.config import Scenario, parse_scenario
 from fedrec.errors import ConfigError
-from fedrec.evaluation.baselines import all_baselines
+from fedrec.evaluation.baselines import NAMES, all_baselines
 from fedrec.evaluation.protocol import Evaluation, evaluate
 from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.handlers import build_client_app
@@ -231,8 +231,15 @@ def baseline_results(workbench: Workbench, request: Request, watch: Watcher) -> 
 
 
 def _check(workbench: Workbench) -> None:
-    """Refuse, before anything is written, a plan that its own cap would stop half-way."""
+    """Refuse, before anything is written, what would only fail later."""
     plan, federation = workbench.plan, workbench.scenario.federation
+    unknown = set(workbench.scenario.evaluation.baselines) - set(NAMES)
+    if unknown:
+        raise ConfigError(f"There is no baseline `{sorted(unknown)[0]}`. Choose from {', '.join(NAMES)}.")
+    users = workbench.split.sequences.users
+    most = min(1e-6, 1 / (10 * users))
+    if plan and plan.delta > most:
+        raise ConfigError(f"privacy.delta is {plan.delta:g}; for {users} people it is at most {most:g}. Lower it.")
     clients = len(workbench.members)
     asked = federation.rounds * min(federation.cohort, clients)
     if plan and asked > clients * plan.participation_cap:

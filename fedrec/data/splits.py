@@ -115,7 +115,7 @@ def load_sequences(
     ties = [_tie(seed, *key) for key in frame.select("user_id", "row").iter_rows()]
     frame = frame.with_columns(pl.Series("tie", ties, dtype=pl.UInt64)).sort("user_id", "timestamp", "tie")
     frame = _mark_targets(frame, rule)
-    scale = {**DEFAULT_WEIGHTS, **(weights or {})}
+    scale = _weights(weights or {})
     intents = [intent_label(Kind(kind), value) for kind, value in frame.select("kind", "value").iter_rows()]
     counts = frame.group_by("user_id", maintain_order=True).len()
     return Sequences(
@@ -135,6 +135,16 @@ def load_sequences(
         items=len(catalogue),
         texts=texts,
     )
+
+
+def _weights(given: Mapping[str, float]) -> dict[str, float]:
+    for kind, weight in given.items():
+        if kind not in DEFAULT_WEIGHTS or not 0 <= weight < float("inf"):
+            raise ConfigError(
+                f"data.kind_weights gives `{kind}` the weight {weight}. Use kinds out of {', '.join(DEFAULT_WEIGHTS)} "
+                "and weights of at least 0."
+            )
+    return {**DEFAULT_WEIGHTS, **given}
 
 
 def leave_one_out(sequences: Sequences) -> Split:

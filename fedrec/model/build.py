@@ -49,10 +49,11 @@ def build_recommender(
 
 def adapt(model: Recommender, config: ModelConfig, adapter: AdapterConfig, index: ItemIndex) -> AdaptedModel:
     """Put a zero adapter on the base model."""
-    return AdaptedModel(model, adapter, base_hash=base_model_hash(config, index))
+    return AdaptedModel(model, adapter, base_hash=base_model_hash(config, index, model.prior.numpy()))
 
 
-def base_model_hash(config: ModelConfig, index: ItemIndex) -> str:
-    """Identifies the frozen part: the index, which names its encoder, and the model's settings."""
+def base_model_hash(config: ModelConfig, index: ItemIndex, prior: Floats) -> str:
+    """Identifies the frozen part: index, which names its encoder, weighted prior, and settings."""
     settings = {key: value for key, value in asdict(config).items() if key != "encoder"}
-    return hashlib.sha256(json.dumps([index.content_hash, settings], sort_keys=True).encode()).hexdigest()
+    weighted = hashlib.sha256(prior.astype("<f4").tobytes()).hexdigest()
+    return hashlib.sha256(json.dumps([index.content_hash, weighted, settings], sort_keys=True).encode()).hexdigest()

@@ -66,6 +66,11 @@ class Ledger:
         """The hash of the last entry, which vouches for all before it."""
         return self._entries[-1]["hash"] if self._entries else GENESIS
 
+    @property
+    def hashes(self) -> set[str]:
+        """Every head that this ledger has had, the empty one's included."""
+        return {GENESIS, *(entry["hash"] for entry in self._entries)}
+
     def append(self, event: Mapping[str, Any]) -> None:
         """Put an event on the disk; when this returns, the spending is recorded."""
         entry = {"seq": len(self._entries), "prev": self.head, "event": dict(event)}

@@ -139,11 +139,14 @@ _NOT_COVERED_BY_UNIT = {
     "SEGMENT": (
         "A habit that lasts longer than one interval: the intervals of one person add up, so a whole history is "
         "protected less than the figure says.",
+        "The hold-out of a simulation: which two items of a person are kept for scoring is decided on the whole "
+        "history, before it is cut into intervals. A device holds nothing out.",
     ),
 }
 
 _NEVER_COVERED = (
     "Who took part, when, from which address, and how much was sent.",
+    "That a client failed or refused: it says so with the name of the fault, and no number.",
     "The choice of settings: trying several on the same people and keeping the best is not charged.",
     "Validation and test figures: the simulator computes them from raw data, without noise.",
     "Facts about groups: what many people have in common is learned with or without any one of them, and people "

@@ -68,7 +68,8 @@ class ServerState:
     def advance(self, mean_update: Doubles, config: FederationConfig) -> "ServerState":
         """One server step along the mean update."""
         step, first, second = _STEPS[config.server_optimizer](self, mean_update)
-        adapter = (self.adapter + config.server_rate * step).astype(np.float32)
+        with np.errstate(over="ignore"):  # the caller drops a round that overflows
+            adapter = (self.adapter + config.server_rate * step).astype(np.float32)
         return ServerState(self.round + 1, adapter, first, second, self.steps + 1)
 
 

@@ -99,6 +99,8 @@ class Client:
         require_layout(self.model.layout.hash, instruction.layout)
         if instruction.plan != self.plan:
             raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
+        # An adapter of the wrong size, or not finite, is refused before anything is paid for it.
+        self.model.load(instruction.adapter)
         task = LocalTask(adapter=instruction.adapter, negatives_seed=instruction.negatives_seed)
         if self.plan is None:
             return Reply(client=self.id, update=local_update(self.model, self.examples(), task, self.training))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fedrec.config import FederationConfig
-from fedrec.errors import UnsafeUpdateError
+from fedrec.errors import UnsafeUpdateError, VerificationError
 from fedrec.privacy.accounting import spending_by_client, worst_epsilon
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.plan import PrivacyPlan
@@ -69,6 +69,7 @@ def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerS
     """Run, or go on with, all rounds of a recipe; returns the final state."""
     state = folder.state() or start
     with Ledger(folder.ledger) as ledger:
+        _require_whole(ledger, folder)
         while state.round < recipe.federation.rounds:
             began = time.monotonic()
             outcome = _ask(folder, engine, recipe, state, ledger)
@@ -84,11 +85,22 @@ def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerS
                 "update_norm": norm,
                 "seconds": time.monotonic() - began,
                 "epsilon": _epsilon(ledger, recipe.plan),
+                "ledger_head": ledger.head,
                 "validation": hooks.measure(state),
             }
             folder.commit(state, record)
             hooks.report(record)
     return state
+
+
+def _require_whole(ledger: Ledger, folder: RunFolder) -> None:
+    """Raise VerificationError if the ledger lacks what it held when the last round was finished."""
+    records = folder.rounds()
+    if records and records[-1]["ledger_head"] not in ledger.hashes:
+        raise VerificationError(
+            f"{folder.ledger} lacks what round {records[-1]['round']} paid: entries were cut off. "
+            "Restore the ledger from a copy; this run cannot go on without it."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +219,12 @@ def _step(state: ServerState, outcome: _Outcome, federation: FederationConfig) -
     if outcome.total.count < federation.min_replies:
         return state.skip(), 0.0
     mean = outcome.total.mean(expected=min(federation.cohort, max(len(outcome.cohort), 1)))
-    return state.advance(mean, federation), float(np.linalg.norm(mean))
+    advanced = state.advance(mean, federation)
+    if not np.isfinite(advanced.adapter).all():
+        # Finite entries can still overflow together: such a round moves nothing.
+        outcome.failures["overflow"] += 1
+        return state.skip(), 0.0
+    return advanced, float(np.linalg.norm(mean))
 
 
 def _eligible(clients: Sequence[int], plan: PrivacyPlan | None, ledger: Ledger) -> list[int]:

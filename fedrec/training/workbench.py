@@ -48,7 +48,7 @@ class Workbench:
     @property
     def base_hash(self) -> str:
         """Identifies the frozen part of the model."""
-        return base_model_hash(self.scenario.model, self.index)
+        return base_model_hash(self.scenario.model, self.index, self.model.base.prior.numpy())
 
     def client(self, client: int, store: Path) -> Client:
         """A simulated client; `store` is the folder that stands for its device."""

@@ -131,7 +131,10 @@ def test_the_layout_hash_names_rank_basis_and_base_model():
 
 def test_where_the_encoder_lies_is_no_part_of_the_base_model():
     index = an_index()
-    assert base_model_hash(ModelConfig(encoder="/here"), index) == base_model_hash(ModelConfig(encoder="/there"), index)
+    prior = np.zeros(len(index), np.float32)
+    here, there = (base_model_hash(ModelConfig(encoder=path), index, prior) for path in ("/here", "/there"))
+    assert here == there
+    assert here != base_model_hash(ModelConfig(encoder="/here"), index, prior + 1)
 
 
 def test_two_layouts_refuse_each_other():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedrec.config import FederationConfig
-from fedrec.errors import FedrecError
+from fedrec.errors import FedrecError, VerificationError
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.ledger import GENESIS, Ledger, read_events
 from fedrec.privacy.statement import check_client_ledgers
@@ -71,7 +71,7 @@ def test_a_round_is_the_mean_over_the_cohort(tmp_path):
 
 def test_a_record_holds_no_clients_value(tmp_path):
     _, folder = run(tmp_path, Toy(), a_recipe())
-    keys = {"round", "asked", "replies", "failures", "update_norm", "seconds", "epsilon", "validation"}
+    keys = {"round", "asked", "replies", "failures", "update_norm", "seconds", "epsilon", "validation", "ledger_head"}
     assert set(folder.rounds()[0]) == keys
 
 
@@ -431,3 +431,21 @@ def test_a_run_stopped_again_and_again_still_ends_in_the_same_bytes(tmp_path, un
     assert state.adapter.tobytes() == uninterrupted[0].adapter.tobytes()
     clients = [(number, folder.client(number) / "ledger.jsonl") for number in range(3)]
     check_client_ledgers(read_events(folder.ledger), clients)
+
+
+def test_updates_that_overflow_together_move_nothing_and_are_recorded(tmp_path):
+    huge = np.full(SIZE, 3e38, np.float32)
+    engine = Toy(odd={client: lambda reply: [Reply(client=reply.client, update=huge)] for client in range(4)})
+    state, folder = run(tmp_path, engine, a_recipe(server_rate=10.0))
+    assert not state.adapter.any()
+    assert folder.rounds()[0]["failures"] == {"overflow": 1}
+
+
+def test_a_run_does_not_go_on_with_a_ledger_whose_end_was_cut_off(tmp_path):
+    _, folder = run(tmp_path, Toy(), a_recipe(rounds=2))
+    lines = folder.ledger.read_bytes().splitlines(keepends=True)
+    folder.ledger.write_bytes(b"".join(lines[:-1]))
+    engine = Toy()
+    with pytest.raises(VerificationError, match="cut off"):
+        run(tmp_path, engine, a_recipe(rounds=3), resume=True)
+    assert not engine.asked
