@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fedrec.config import DataConfig, ModelConfig, parse_table
+from fedrec.config import DataConfig, ModelConfig
+from fedrec.config_file import parse_table
 from fedrec.data.dataset import Dataset
 from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.evaluation.protocol import evaluate

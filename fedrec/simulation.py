@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import tomli_w
 
-from fedrec.config import Scenario, parse_scenario
+from fedrec.config import Scenario
+from fedrec.config_file import parse_scenario
 from fedrec.errors import ConfigError
 from fedrec.evaluation.baselines import NAMES, all_baselines
 from fedrec.evaluation.protocol import Evaluation, evaluate

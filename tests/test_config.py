@@ -5,7 +5,8 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrec.config import Scenario, load_scenario, parse_scenario
+from fedrec.config import Scenario
+from fedrec.config_file import load_scenario, parse_scenario
 from fedrec.errors import ConfigError
 
 SCENARIOS = sorted((Path(__file__).parents[1] / "simulations").rglob("*.toml"))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedrec.config import load_scenario
+from fedrec.config_file import load_scenario
 from fedrec.errors import ConfigError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

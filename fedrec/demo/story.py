@@ -6,7 +6,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fedrec.config import Scenario, load_scenario
+from fedrec.config import Scenario
+from fedrec.config_file import load_scenario
 from fedrec.data.synthetic import WorldConfig, write_world
 from fedrec.errors import ConfigError
 from fedrec.reporting.run_report import write_run_report

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedrec.config import Scenario, load_scenario
+from fedrec.config import Scenario
+from fedrec.config_file import load_scenario
 from fedrec.errors import ConfigError
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.numpy import load_file, save_file
 
-from fedrec.config import ModelConfig, parse_table
+from fedrec.config import ModelConfig
+from fedrec.config_file import parse_table
 from fedrec.data.sequences import Floats
 from fedrec.errors import DataError
 from fedrec.model.build import build_recommender

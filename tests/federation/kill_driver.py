@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from fedrec.config import Scenario, parse_scenario
+from fedrec.config import Scenario
+from fedrec.config_file import parse_scenario
 from fedrec.data.synthetic import write_world
 from fedrec.privacy.ledger import read_events
 from fedrec.release import public_key, verify_release

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from peft import PeftModel
 from safetensors.numpy import load_file
 
-from fedrec.config import AdapterConfig, ModelConfig, parse_scenario
+from fedrec.config import AdapterConfig, ModelConfig
+from fedrec.config_file import parse_scenario
 from fedrec.errors import ConfigError, LayoutError, UnsafeUpdateError
 from fedrec.model.adapter import load_released, require_layout
 from fedrec.model.build import adapt, base_model_hash, build_recommender
