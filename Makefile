@@ -7,7 +7,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test check flower bench clean
+.PHONY: setup demo test check study lock clean
 
 setup: $(STAMP)
 
@@ -27,14 +27,27 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not flower and not browser"
+	$(BIN)/pytest -m "not slow and not flower and not browser and not study"
 
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not study"
+
+# Real data and whole scenarios: minutes each, with the figures that the README quotes.
+study: setup
+	$(BIN)/pytest -m study
+
+# Renew the lock from a fresh resolution of pyproject.toml; review the difference before you commit it.
+lock:
+	rm -rf .lock && $(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet torch==2.13.0
+	.lock/bin/python -m pip install --quiet '.[dev]' hatchling editables
+	(echo "# Every package that make setup installs after torch==2.13.0; made by make lock."; \
+	  .lock/bin/python -m pip freeze | grep -vE '^(torch|fedrec)\b|^-e|^#') > requirements.lock
+	rm -rf .lock
 
 clean:
 	rm -rf .venv build dist
