@@ -16,6 +16,7 @@ from fedrec.config import Scenario
 from fedrec.config_file import parse_scenario
 from fedrec.errors import ConfigError
 from fedrec.evaluation.baselines import NAMES, all_baselines
+from fedrec.evaluation.heads import evaluate_heads
 from fedrec.evaluation.protocol import Evaluation, evaluate
 from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.handlers import build_client_app
@@ -93,6 +94,8 @@ def simulate(
     measured = evaluations(workbench, final=request.final, watch=watch)
     result |= {part: headline(each) for part, each in measured.items()}
     result["groups"] = _groups(measured["validation"])
+    result["beyond_accuracy"] = {name: each.as_json() for name, each in measured["validation"].beyond.items()}
+    result["heads"] = _heads(workbench, final=request.final)
     result["baselines"] = baseline_results(workbench, request, watch)
     if workbench.plan and request.scenario.evaluation.non_private_twin:
         twin = _twin(request, engine_of, watch)
@@ -204,6 +207,7 @@ def evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[st
             workbench.split,
             test=test,
             seed=workbench.scenario.seed,
+            index_vectors=workbench.index.vectors,
             progress=lambda done, total: watch("evaluate", done, total),
         )
 
@@ -283,6 +287,19 @@ def _about(workbench: Workbench, request: Request) -> dict[str, Any]:
 def _groups(found: Evaluation) -> dict[str, Any]:
     groups = {group.name: group for group in (*found.by_activity, *found.by_item)}
     return {name: {"users": group.n, "ndcg@10": group.ndcg.as_json()} for name, group in groups.items()}
+
+
+def _heads(workbench: Workbench, *, final: bool) -> dict[str, Any]:
+    """Metrics of the heads beside next-item, on what they are trained for."""
+    heads = sorted(set(workbench.scenario.training.heads) - {"next_item"})
+    found = {
+        part: evaluate_heads(
+            workbench.scorer(), workbench.split, heads=heads, test=part == "test", seed=workbench.scenario.seed
+        )
+        for part in (("validation", "test") if final else ("validation",))
+        if heads
+    }
+    return {part: {name: each.as_json() for name, each in metrics.items()} for part, metrics in found.items()}
 
 
 def headline(found: Evaluation) -> dict[str, Any]:

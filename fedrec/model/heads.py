@@ -14,7 +14,6 @@ from torch.nn import functional
 from fedrec.model.recommender import Recommender, UserState
 
 _NEVER = -1e9
-USUAL_RATING = 3.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,10 @@ import numpy.typing as npt
 
 from fedrec.data.sequences import Floats, History, Ints
 
+USUAL_RATING = 3.5
+# A mean of few ratings is pulled towards the usual one as if these had come before.
+_PRIOR_RATINGS = 3.0
+
 
 def decay_weights(entry_weights: Floats, positions: Ints, *, decays: Sequence[float]) -> Floats:
     """How much each entry counts in each decayed sum, seen from each position.
@@ -36,3 +40,12 @@ def history_sums(history: History, positions: Ints, vectors: npt.ArrayLike, *, d
     table = np.asarray(vectors)
     sums: Floats = (decay_weights(history.weights, positions, decays=decays) @ table[history.rows]).astype(np.float32)
     return sums
+
+
+def usual_ratings(history: History) -> Floats:
+    """(L + 1,) the person's mean rating before each position, pulled towards the usual one."""
+    known = ~np.isnan(history.ratings)
+    total = np.concatenate([[0.0], np.cumsum(np.where(known, history.ratings, 0.0))])
+    count = np.concatenate([[0], np.cumsum(known)])
+    pulled: Floats = ((total + _PRIOR_RATINGS * USUAL_RATING) / (count + _PRIOR_RATINGS)).astype(np.float32)
+    return pulled

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from fedrec.data.sequences import Floats, History, Ints
-from fedrec.model.heads import USUAL_RATING, Batch
+from fedrec.model.heads import Batch
+from fedrec.model.history import USUAL_RATING, usual_ratings
 from fedrec.model.recommender import Tower
 
 _DAY = 86_400
-# A mean of few ratings is pulled towards the usual one as if these had come before.
-_PRIOR_RATINGS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +73,6 @@ def make_example(history: History, tower: Tower, shape: Shape, *, items: int) ->
         usual=usual_ratings(history)[positions],
         own=own,
     )
-
-
-def usual_ratings(history: History) -> Floats:
-    """(L,) the person's mean rating before each entry, pulled towards the usual one."""
-    known = ~np.isnan(history.ratings)
-    total = np.cumsum(np.where(known, history.ratings, 0.0))
-    count = np.cumsum(known)
-    before_total = np.concatenate([[0.0], total[:-1]])
-    before_count = np.concatenate([[0], count[:-1]])
-    pulled = (before_total + _PRIOR_RATINGS * USUAL_RATING) / (before_count + _PRIOR_RATINGS)
-    return pulled.astype(np.float32)
 
 
 def examples_of(histories: Sequence[History], tower: Tower, shape: Shape, *, items: int) -> list[Example]:

@@ -167,3 +167,18 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert says in errors[0]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_other_heads_are_trained_and_scored_with_their_own_metrics(place: Path) -> None:
+    done = fedrec(
+        *("simulate", place / "private.toml", "--data", place / "world", "--out", place / "heads", "--json"),
+        *("--set", "evaluation.baselines=[]", "--set", "evaluation.non_private_twin=false"),
+        *("--set", "training.heads={next_item=1.0, intent=0.5, rating=0.2}"),
+        *("--set", "adapter.ranks={history_proj=8, intent_proj=4, rating_proj=4}"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["shared_parameters"] == 384 * (8 + 4 + 4)
+    assert {"intent_auc", "intent_f1"} <= found["heads"]["validation"].keys()
+    assert {"coverage@10", "novelty@10", "diversity@10", "long_tail@10"} <= found["beyond_accuracy"].keys()

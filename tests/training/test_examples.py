@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fedrec.config import TrainingConfig
 from fedrec.data.sequences import History
-from fedrec.model.heads import USUAL_RATING
-from fedrec.training.examples import Shape, collate, examples_of, make_example, units_of, usual_ratings
+from fedrec.model.history import USUAL_RATING, usual_ratings
+from fedrec.training.examples import Shape, collate, examples_of, make_example, units_of
 from tests.small_worlds import ALL_HEADS, ALL_RANKS, DAY, ITEMS, Laboratory, a_history, a_model, a_random_history, same
 
 TOWER = a_model().base.tower
@@ -124,7 +124,7 @@ def test_an_entry_with_a_label_alone_is_a_position_without_an_aim():
 
 def test_usual_ratings_are_the_mean_before_pulled_to_the_usual_one():
     found = usual_ratings(a_history([1, 2, 3, 4], ratings=[5, np.nan, 2, 1]))
-    expected = [3.5, (5 + 3 * 3.5) / 4, (5 + 3 * 3.5) / 4, (5 + 2 + 3 * 3.5) / 5]
+    expected = [3.5, (5 + 3 * 3.5) / 4, (5 + 3 * 3.5) / 4, (5 + 2 + 3 * 3.5) / 5, (5 + 2 + 1 + 3 * 3.5) / 6]
     assert found == pytest.approx(expected)
 
 
