@@ -224,8 +224,9 @@ def baseline_results(workbench: Workbench, request: Request, watch: Watcher) -> 
         vectors,
         seed=workbench.scenario.seed,
         names=names,
-        progress=lambda name: watch(f"baseline {name}", next(count), len(names)),
+        progress=lambda _: watch("baselines", next(count), len(names)),
     )
+    watch("baselines", len(names), len(names))
     found: dict[str, Any] = {}
     for name, each in fitted.items():
         found[name] = {"validation": headline(each.validation), "choice": dict(each.choice)}
