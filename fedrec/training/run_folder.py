@@ -34,7 +34,7 @@ class RunFolder:
                 raise ConfigError(
                     f"{path} was started with other settings or data. Resume it with the same, or use another --out."
                 )
-        elif path.exists() and any(path.iterdir()):
+        elif path.exists() and any(not _is_draft(entry) for entry in path.iterdir()):
             raise ConfigError(f"{path} is not empty and holds no run. Choose another --out.")
         else:
             write_atomically(existing, config.encode())
@@ -85,6 +85,11 @@ class RunFolder:
     def begin(self, pending: dict[str, Any]) -> None:
         """Remember a round before anybody is asked."""
         write_atomically(self.path / "pending.json", json.dumps(pending).encode())
+
+
+def _is_draft(path: Path) -> bool:
+    """Whether a file is what a start that was killed left of `config.toml`: such a run has not begun."""
+    return path.name.startswith(".config.toml.")
 
 
 def read_rounds(run: Path) -> list[dict[str, Any]]:

@@ -77,3 +77,10 @@ def test_a_begun_round_is_remembered_and_no_other(folder):
 def test_every_client_has_a_folder_of_its_own(folder):
     assert folder.client(7) == client_folder(folder.path, 7)
     assert len({folder.client(number) for number in range(20)}) == 20
+
+
+def test_a_start_that_was_killed_before_its_settings_were_written_can_be_made_again(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.toml.x1y2").write_text("half")
+    folder = RunFolder(tmp_path / "run", "name = 'a'", resume=False)
+    assert (folder.path / "config.toml").read_text() == "name = 'a'"
