@@ -31,6 +31,7 @@ def simulate(
         raise ConfigError("No data: give --data DIR, or set data.path in the scenario.")
     if engine not in ("flower", "reference"):
         raise ConfigError(f"There is no engine `{engine}`. Choose flower or reference.")
+    _require_dataset(data or Path(parsed.data.path))
     from fedrec.cli.progress import progress_bars
     from fedrec.simulation import Request, flower_engine, reference_engine
     from fedrec.simulation import simulate as run
@@ -59,6 +60,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a run or a release on a data set."""
+    _require_dataset(data)
     from fedrec.assessment import evaluate_path
     from fedrec.cli.progress import progress_bars
 
@@ -70,6 +72,13 @@ def evaluate(
         for part in ("validation", "test"):
             for name, metric in result.get(part, {}).items():
                 typer.echo(f"{part} {name} {metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]")
+
+
+def _require_dataset(path: Path) -> None:
+    """Say what is wrong with the data before torch and Flower are imported, which takes seconds."""
+    from fedrec.data.dataset import Dataset
+
+    Dataset.open(path)
 
 
 def _show(out: Path) -> None:
