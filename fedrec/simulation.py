@@ -117,6 +117,8 @@ def read_config(run: Path) -> tuple[Scenario, str]:
         table = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{run} is not a run folder (no config.toml). Make one with `fedrec simulate`.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{run / 'config.toml'} is damaged ({error}). Restore it, or start the run again.") from None
     data_hash = table.pop("dataset_hash", "")
     return parse_scenario(table), data_hash
 

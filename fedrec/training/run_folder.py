@@ -5,14 +5,17 @@ is the commit point of a round, pending.json the cohort of the one under way.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from fedrec.errors import ConfigError
+from fedrec.errors import ConfigError, VerificationError
 from fedrec.files import write_atomically
 from fedrec.training.aggregation import ServerState
 
@@ -60,9 +63,10 @@ class RunFolder:
         file = self.path / "state.safetensors"
         if not file.exists():
             return None
-        tensors = load_file(file)
-        round_number, steps = tensors.pop("counts").tolist()
-        return ServerState(round=round_number, steps=steps, **tensors)
+        with _intact(file):
+            tensors = load_file(file)
+            round_number, steps = tensors.pop("counts").tolist()
+            return ServerState(round=round_number, steps=steps, **tensors)
 
     def commit(self, state: ServerState, record: dict[str, Any]) -> None:
         """Finish a round: its record first, then the state that makes it count."""
@@ -79,8 +83,11 @@ class RunFolder:
     def pending(self, round_number: int) -> dict[str, Any] | None:
         """Token and cohort of a round that was begun, so that a resumed one asks the same clients."""
         file = self.path / "pending.json"
-        begun: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        return begun if begun.get("round") == round_number else None
+        if not file.exists():
+            return None
+        with _intact(file):
+            begun: dict[str, Any] = json.loads(file.read_text())
+            return begun if begun["round"] == round_number else None
 
     def begin(self, pending: dict[str, Any]) -> None:
         """Remember a round before anybody is asked."""
@@ -95,7 +102,21 @@ def _is_draft(path: Path) -> bool:
 def read_rounds(run: Path) -> list[dict[str, Any]]:
     """The records of a run's rounds, oldest first."""
     file = run / ROUNDS
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    if not file.exists():
+        return []
+    with _intact(file):
+        return [dict(json.loads(line)) for line in file.read_text().splitlines()]
+
+
+@contextmanager
+def _intact(file: Path) -> Iterator[None]:
+    """Say of a file that cannot be read that it is damaged; such a run does not go on by itself."""
+    try:
+        yield
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VerificationError(
+            f"{file} is damaged ({type(error).__name__}). Restore it from a copy, or start the run again elsewhere."
+        ) from None
 
 
 def client_folder(run: Path, client: int) -> Path:

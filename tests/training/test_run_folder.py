@@ -84,3 +84,11 @@ def test_a_start_that_was_killed_before_its_settings_were_written_can_be_made_ag
     (tmp_path / "run" / ".config.toml.x1y2").write_text("half")
     folder = RunFolder(tmp_path / "run", "name = 'a'", resume=False)
     assert (folder.path / "config.toml").read_text() == "name = 'a'"
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "pending.json", "rounds.jsonl"])
+def test_a_damaged_file_is_named(tmp_path, name):
+    folder = RunFolder(tmp_path / "run", "", resume=False)
+    (folder.path / name).write_bytes(b"\x93 not what it was")
+    with pytest.raises(VerificationError, match=name):
+        {"state.safetensors": folder.state, "pending.json": lambda: folder.pending(1), "rounds.jsonl": folder.rounds}[name]()
