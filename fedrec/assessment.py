@@ -1,5 +1,6 @@
 """Scoring what a simulation left behind: a run folder, or one of its signed releases."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from fedrec.config_file import parse_table
 from fedrec.data.dataset import Dataset
 from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.evaluation.protocol import evaluate
-from fedrec.model.adapter import load_released
+from fedrec.model.adapter import load_released, require_layout
 from fedrec.model.build import encoder_path
 from fedrec.model.catalogue_index import encode_queries
 from fedrec.model.item_index import ItemIndex
@@ -30,26 +31,36 @@ from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import open_workbench, split_of
 
 
-def evaluate_path(path: Path, data: Path, *, final: bool, baselines: bool, watch: Watcher) -> dict[str, Any]:
-    """The object that `evaluate --json` prints, for a run folder or a release."""
+def evaluate_path(
+    path: Path, data: Path, *, final: bool, baselines: bool, key: Path | None, watch: Watcher
+) -> dict[str, Any]:
+    """The object that `evaluate --json` prints, for a run folder or a release.
+
+    key: the signer's public key, from a source that is trusted; the run's own signing.pub,
+    which tells damage but not forgery, if None.
+    """
     if (path / MANIFEST).exists():
         if baselines:
             raise ConfigError("--baselines belong to a run: name the run folder instead of one of its releases.")
-        return evaluate_release(path, data, final=final, watch=watch)
+        trusted = key or path.resolve().parents[1] / "signing.pub"
+        return evaluate_release(path, data, final=final, key=trusted, watch=watch)
     return evaluate_run(path, data, final=final, baselines=baselines, watch=watch)
 
 
 def evaluate_run(run: Path, data: Path, *, final: bool, baselines: bool, watch: Watcher) -> dict[str, Any]:
     """Score the last state of a run on a data set."""
-    scenario, _ = read_config(run)
+    scenario, layout = read_config(run)
     workbench = open_workbench(scenario, data, encoding(watch))
+    require_layout(workbench.model.layout.hash, layout)
     folder = RunFolder(run, (run / "config.toml").read_text(), resume=True)
     state = folder.state()
     if state is None:
         raise ConfigError(f"{run} has not finished a round yet. Resume it with `fedrec simulate --resume`.")
     workbench.model.load(state.adapter)
+    began = time.monotonic()
     measured = evaluations(workbench, final=final, watch=watch)
     result = run_facts(workbench, folder, state) | {part: headline(each) for part, each in measured.items()}
+    result["seconds"] = round(time.monotonic() - began, 3)
     if baselines:
         result["baselines"] = baseline_results(
             workbench, Request(scenario=scenario, data=data, out=run, final=final), watch
@@ -57,13 +68,13 @@ def evaluate_run(run: Path, data: Path, *, final: bool, baselines: bool, watch: 
     return result
 
 
-def evaluate_release(folder: Path, data: Path, *, final: bool, watch: Watcher) -> dict[str, Any]:
+def evaluate_release(folder: Path, data: Path, *, final: bool, key: Path, watch: Watcher) -> dict[str, Any]:
     """Score a release with what lies in it, after its signature and every file have been verified.
 
-    The key is `signing.pub` of the run that the release lies in. Raises VerificationError,
-    or DataError if the data have another catalogue than the release.
+    key: file of the signer's public key. Raises VerificationError, or DataError if the
+    data have another catalogue than the release.
     """
-    manifest = verify_release(folder, public_key(folder.resolve().parents[1] / "signing.pub"))
+    manifest = verify_release(folder, public_key(key))
     lineage = manifest.lineage
     if not {"data", "model", "seed"} <= lineage.keys():
         raise VerificationError(f"{folder} was made by another version of fedrec. Evaluate it with that version.")

@@ -6,6 +6,9 @@ from typing import Literal
 
 from fedrec.errors import ConfigError
 
+_LEAST_NOISE = 0.3
+_LONGEST_SEGMENT = 36_525
+
 Mode = Literal["none", "local"]
 Unit = Literal["USER", "SEGMENT"]
 
@@ -188,8 +191,15 @@ class PrivacyConfig:
         )
         if not 0 < self.sampling_rate <= 1:
             raise ConfigError(f"privacy.sampling_rate is {self.sampling_rate}. It is a probability: over 0, at most 1.")
-        if not 0 < self.delta < 1:
-            raise ConfigError(f"privacy.delta is {self.delta}. It lies between 0 and 1; 1e-6 is usual.")
+        if not 1e-12 <= self.delta < 1:
+            raise ConfigError(f"privacy.delta is {self.delta}. It lies between 1e-12 and 1; 1e-6 is usual.")
+        if self.noise_multiplier < _LEAST_NOISE:
+            raise ConfigError(
+                f"privacy.noise_multiplier is {self.noise_multiplier}. Below {_LEAST_NOISE} no epsilon means anything; "
+                'for a run without noise set privacy.mode = "none".'
+            )
+        if self.segment_days > _LONGEST_SEGMENT:
+            raise ConfigError(f"privacy.segment_days is {self.segment_days}. Choose at most {_LONGEST_SEGMENT}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,20 +232,7 @@ class Scenario:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        if self.training.negatives and "items" in self.adapter.ranks:
-            raise ConfigError(
-                "training.negatives scores single rows of the index, which an adapter on `items` does not allow. "
-                "Set training.negatives = 0, or leave `items` out of adapter.ranks."
-            )
-        for head in set(self.training.heads) - {"next_item"}:
-            if f"{head}_proj" not in self.adapter.ranks:
-                raise ConfigError(f"training.heads trains `{head}`: add {head}_proj to adapter.ranks.")
-        for module in self.adapter.ranks:
-            if not _SERVES.get(module, _ALL_HEADS) & set(self.training.heads):
-                raise ConfigError(
-                    f"adapter.ranks adapts `{module}`, which no head of training.heads trains. "
-                    "Leave it out, or add the head."
-                )
+        self._check_training()
         private = self.privacy.mode != "none"
         if private and self.model.prior == "counts":
             raise ConfigError(
@@ -257,6 +254,24 @@ class Scenario:
                 'privacy.mode = "local" with one user per client and unit = "USER" would need a client of one example. '
                 'Use unit = "SEGMENT", or put many users on a client.'
             )
+
+    def _check_training(self) -> None:
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}. Choose 0 or more.")
+        if self.training.negatives and "items" in self.adapter.ranks:
+            raise ConfigError(
+                "training.negatives scores single rows of the index, which an adapter on `items` does not allow. "
+                "Set training.negatives = 0, or leave `items` out of adapter.ranks."
+            )
+        for head in set(self.training.heads) - {"next_item"}:
+            if f"{head}_proj" not in self.adapter.ranks:
+                raise ConfigError(f"training.heads trains `{head}`: add {head}_proj to adapter.ranks.")
+        for module in self.adapter.ranks:
+            if not _SERVES.get(module, _ALL_HEADS) & set(self.training.heads):
+                raise ConfigError(
+                    f"adapter.ranks adapts `{module}`, which no head of training.heads trains. "
+                    "Leave it out, or add the head."
+                )
 
     def without_privacy(self) -> "Scenario":
         """The same recipe with no noise and no clipping: the non-private twin."""

@@ -108,7 +108,10 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
     """The private key in `path` (0600), made on first use; its public half lies beside it as .pub."""
     if not path.exists():
         write_atomically(path, Ed25519PrivateKey.generate().private_bytes_raw(), mode=0o600)
-    key = Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    try:
+        key = Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except ValueError:
+        raise VerificationError(f"{path} holds no Ed25519 private key. Restore it from a copy.") from None
     public = path.with_suffix(".pub")
     if not public.exists():
         write_atomically(public, key.public_key().public_bytes_raw().hex().encode() + b"\n")
@@ -120,7 +123,9 @@ def public_key(path: Path) -> Ed25519PublicKey:
     try:
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(path.read_text()))
     except (OSError, ValueError) as error:
-        raise VerificationError(f"{path} holds no Ed25519 public key ({error}).") from None
+        raise VerificationError(
+            f"{path} holds no Ed25519 public key ({error}). Name the signer's with --key."
+        ) from None
 
 
 def _hash_file(path: Path) -> str:

@@ -14,14 +14,15 @@ import tomli_w
 
 from fedrec.config import Scenario
 from fedrec.config_file import parse_scenario
-from fedrec.errors import ConfigError
+from fedrec.errors import ConfigError, RefusedError
 from fedrec.evaluation.baselines import NAMES, all_baselines
 from fedrec.evaluation.heads import evaluate_heads
-from fedrec.evaluation.protocol import Evaluation, evaluate
+from fedrec.evaluation.protocol import Evaluation, evaluate, held_out_users
 from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.files import write_atomically
+from fedrec.privacy.accounting import checked_epsilon
 from fedrec.privacy.ledger import ledger_head, read_events
 from fedrec.privacy.statement import check_client_ledgers, privacy_statement
 from fedrec.release import signing_key
@@ -110,17 +111,18 @@ def simulate(
 
 
 def read_config(run: Path) -> tuple[Scenario, str]:
-    """The scenario of a run folder and the hash of the data it was run on."""
+    """The scenario of a run folder and the layout of its adapter."""
     import tomllib
 
     try:
         table = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
+        del table["dataset_hash"]
+        layout = str(table.pop("layout"))
     except FileNotFoundError:
         raise ConfigError(f"{run} is not a run folder (no config.toml). Make one with `fedrec simulate`.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
         raise ConfigError(f"{run / 'config.toml'} is damaged ({error}). Restore it, or start the run again.") from None
-    data_hash = table.pop("dataset_hash", "")
-    return parse_scenario(table), data_hash
+    return parse_scenario(table), layout
 
 
 def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:
@@ -161,6 +163,10 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
     hooks = Hooks(measure=measure, publish=publish, report=lambda record: watch(scenario.name, record["round"], rounds))
     began = time.monotonic()
     state = run_rounds(folder, engine_of(workbench, folder), recipe, start, hooks)
+    if not state.steps:
+        raise RefusedError(
+            f"No round of {folder.path} had enough sound replies: nothing was trained. See failures in rounds.jsonl."
+        )
     workbench.model.load(state.adapter)
     events = read_events(folder.ledger)
     check_client_ledgers(
@@ -176,7 +182,7 @@ def run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> di
     privacy = privacy_statement(
         workbench.plan, read_events(folder.ledger), system_noise=scenario.privacy.noise == "system"
     )
-    unit = privacy.get("unit", "")
+    unit = privacy["unit"] or ""
     privacy["covers"] = list(privacy_text.covers(privacy["mode"], unit))
     privacy["does_not_cover"] = list(privacy_text.does_not_cover(privacy["mode"], unit))
     return {
@@ -244,10 +250,14 @@ def _check(workbench: Workbench) -> None:
     unknown = set(workbench.scenario.evaluation.baselines) - set(NAMES)
     if unknown:
         raise ConfigError(f"There is no baseline `{sorted(unknown)[0]}`. Choose from {', '.join(NAMES)}.")
+    held_out_users(workbench.split, test=False)
     users = workbench.split.sequences.users
     most = min(1e-6, 1 / (10 * users))
     if plan and plan.delta > most:
         raise ConfigError(f"privacy.delta is {plan.delta:g}; for {users} people it is at most {most:g}. Lower it.")
+    if plan:
+        # The whole plan is accounted by both libraries before anything is spent on it.
+        checked_epsilon(((plan.participation, plan.participation_cap),), delta=plan.delta)
     clients = len(workbench.members)
     asked = federation.rounds * min(federation.cohort, clients)
     if plan and asked > clients * plan.participation_cap:
@@ -259,7 +269,11 @@ def _check(workbench: Workbench) -> None:
 
 
 def _config_text(workbench: Workbench) -> str:
-    table = {"dataset_hash": workbench.dataset.info.hash, **_without_none(asdict(replace(workbench.scenario)))}
+    table = {
+        "dataset_hash": workbench.dataset.info.hash,
+        "layout": workbench.model.layout.hash,
+        **_without_none(asdict(replace(workbench.scenario))),
+    }
     return tomli_w.dumps(table)
 
 

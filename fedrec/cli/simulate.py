@@ -57,6 +57,9 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="A dataset folder.")],
     baselines: Annotated[bool, typer.Option("--baselines", help="Fit and tune the baselines too.")] = False,
     final: Final = False,
+    key: Annotated[
+        Path | None, typer.Option(help="The signer's public key; a run's own signing.pub if absent.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a run or a release on a data set."""
@@ -65,13 +68,14 @@ def evaluate(
     from fedrec.cli.progress import progress_bars
 
     with progress_bars() as watch:
-        result = evaluate_path(run, data, final=final, baselines=baselines, watch=watch)
+        result = evaluate_path(run, data, final=final, baselines=baselines, key=key, watch=watch)
     if as_json:
         typer.echo(json.dumps(result))
     else:
         for part in ("validation", "test"):
             for name, metric in result.get(part, {}).items():
                 typer.echo(f"{part} {name} {metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]")
+        typer.echo(f"Privacy: {result['privacy']['statement']}")
 
 
 def _require_dataset(path: Path) -> None:

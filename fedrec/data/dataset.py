@@ -165,12 +165,17 @@ class Dataset:
             raise DataError(
                 f"{path} is not a dataset folder (no dataset.json). Make one with `fedrec data import` or `synth`."
             ) from None
-        except (json.JSONDecodeError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise DataError(f"{path / 'dataset.json'} cannot be read ({error}). Import the data again.") from None
         for name in _FILES:
             if not (path / name).is_file():
                 raise DataError(f"{path} lacks {name}. Import the data again.")
         return cls(path, info)
+
+    def verify(self) -> None:
+        """Raise DataError unless the files are the ones that `dataset.json` was written for."""
+        if _hash_files(self.path) != self.info.hash:
+            raise DataError(f"{self.path}: the files are not those that dataset.json describes. Import the data again.")
 
     def events(self) -> pl.LazyFrame:
         """All events, sorted by user and time, as a lazy frame."""

@@ -17,7 +17,7 @@ class History:
 
     rows: row of the item index, or, at `items` and above, of the query texts.
     weights: how much an entry says about the taste (0 for skips, hides and blocks).
-    targets: whether an entry is a positive that next-item training may aim at.
+    targets: whether an entry is a positive; `first_targets` says which of them are aimed at.
     intents, ratings: labels, NaN where an entry says nothing.
     """
 
@@ -41,6 +41,17 @@ class History:
             intents=self.intents[where],
             ratings=self.ratings[where],
         )
+
+
+def first_targets(history: History) -> Bools:
+    """(L,) whether an entry is the first positive on its item WITHIN this history.
+
+    Training asks per privacy unit, so that one unit's entries never decide about another's.
+    """
+    first = np.zeros(len(history), dtype=np.bool_)
+    places = np.flatnonzero(history.targets)
+    first[places[np.unique(history.rows[places], return_index=True)[1]]] = True
+    return first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ import polars as pl
 
 from fedrec.data.dataset import Dataset
 from fedrec.data.events import NEGATIVE_KINDS, TEXT_KINDS, Kind, intent_label
-from fedrec.data.sequences import History, Ints, Sequences
-from fedrec.errors import ConfigError
+from fedrec.data.sequences import History, Ints, Sequences, first_targets
+from fedrec.errors import ConfigError, DataError
 
 DEFAULT_WEIGHTS: Mapping[str, float] = {
     Kind.VIEW: 0.3,
@@ -93,8 +93,8 @@ def load_sequences(
 ) -> Sequences:
     """Pack a dataset's events into arrays.
 
-    Entries are in time order; equal times are ordered by a hash of seed, user and item,
-    so that file order cannot leak. Only a user's first positive on an item is a target.
+    Entries are in time order; equal times are ordered by a hash of seed and event,
+    so that file order cannot leak.
     Events of an item that the catalogue lacks are left out, except for their text.
     """
     rule = positives or PositiveRule()
@@ -112,7 +112,8 @@ def load_sequences(
     frame = frame.join(text_rows, on="text", how="left", maintain_order="left").with_columns(
         pl.when("query").then("text_row").otherwise("row").alias("row")
     )
-    ties = [_tie(seed, *key) for key in frame.select("user_id", "row").iter_rows()]
+    _require_known_kinds(frame)
+    ties = [_tie(seed, *names) for names in frame.select("user_id", "item_id", "text", "kind").iter_rows()]
     frame = frame.with_columns(pl.Series("tie", ties, dtype=pl.UInt64)).sort("user_id", "timestamp", "tie")
     frame = _mark_targets(frame, rule)
     scale = _weights(weights or {})
@@ -152,7 +153,7 @@ def leave_one_out(sequences: Sequences) -> Split:
     validation = np.full(sequences.users, -1, dtype=np.int64)
     test = validation.copy()
     for user in range(sequences.users):
-        places = np.flatnonzero(sequences.of(user).targets)
+        places = np.flatnonzero(first_targets(sequences.of(user)))
         if len(places) >= 3:
             validation[user], test[user] = places[-2], places[-1]
     return Split(sequences, validation, test)
@@ -163,11 +164,17 @@ def _mark_targets(frame: pl.DataFrame, rule: PositiveRule) -> pl.DataFrame:
     for kind, least in ((Kind.RATE, rule.min_rating), (Kind.PLAY, rule.min_finished)):
         if least is not None:
             positive &= (pl.col("kind") != kind) | (pl.col("value") >= least).fill_null(False)
-    frame = frame.with_columns(positive.alias("positive"))
-    first = pl.col("positive").cum_sum().over("user_id", "row") == 1
-    return frame.with_columns((pl.col("positive") & first).alias("target"))
+    return frame.with_columns(positive.alias("target"))
 
 
-def _tie(seed: int, user_id: str, row: int) -> int:
-    digest = hashlib.blake2b(f"{seed}|{user_id}|{row}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+def _tie(seed: int, *names: str | None) -> int:
+    """Orders equal times by what the event itself holds: nobody else's events may reorder a history."""
+    digest = hashlib.blake2b("\x1f".join((str(seed), *(name or "" for name in names))).encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _require_known_kinds(frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        raise DataError("No event is of an item in the catalogue or holds a text. Import the data again.")
+    if not frame["kind"].is_in(list(DEFAULT_WEIGHTS)).all():
+        raise DataError(f"The events hold kinds other than {', '.join(DEFAULT_WEIGHTS)}. Import the data again.")

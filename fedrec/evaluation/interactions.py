@@ -26,6 +26,7 @@ def train_matrix(split: Split) -> Any:
         (np.ones(int(kept.sum()), dtype=np.float32), (users[kept], rows[kept])),
         shape=(sequences.users, sequences.items),
     )
+    matrix.sum_duplicates()
     matrix.data[:] = 1.0
     return matrix
 
@@ -53,7 +54,7 @@ def decayed(histories: Sequence[History], *, width: int, decay: float) -> Any:
 
 def chosen(histories: Sequence[History], *, items: int) -> Any:
     """The targets of each history as a binary float32 CSR matrix (B, items)."""
-    rows = [history.rows[history.targets & (history.rows < items)] for history in histories]
+    rows = [np.unique(history.rows[history.targets & (history.rows < items)]) for history in histories]
     return _rows(rows, [np.ones(len(each)) for each in rows], items)
 
 

@@ -6,14 +6,15 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedrec.errors import ConfigError
-from fedrec.federation.messages import IDENTIFY, TRAIN, pack_instruction, unpack_reply
+from fedrec.federation.messages import IDENTIFY, TRAIN, claimed_client, pack_instruction, unpack_reply
 from fedrec.training.client import Instruction, Reply
 
 
 class GridEngine:
     """Asks nodes for replies; a node's client number is what it says it is once, at the start.
 
-    Raises ConfigError if no node answers, or two claim to be the same client.
+    Two that claim to be the same client, and those that say nothing sensible, do not take part.
+    Raises ConfigError if no node is left.
     """
 
     def __init__(self, grid: Grid, *, clients: int, timeout: float) -> None:
@@ -43,14 +44,17 @@ class GridEngine:
     def _identify(self, clients: int, timeout: float) -> dict[int, int]:
         messages = [Message(RecordDict(), node, IDENTIFY) for node in self._grid.get_node_ids()]
         found: dict[int, int] = {}
+        contested: set[int] = set()
         for reply in self._grid.send_and_receive(messages, timeout=timeout):
-            if reply.has_error():
+            client = claimed_client(reply)
+            if client is None or not 0 <= client < clients:
                 continue
-            client = int(reply.content.config_records["identity"]["client"])  # type: ignore[arg-type]
             if client in found:
-                raise ConfigError(f"Two nodes say that they are client {client}. Give each its own partition-id.")
-            if client < clients:
-                found[client] = reply.metadata.src_node_id
+                contested.add(client)
+            found[client] = reply.metadata.src_node_id
+        # Nobody can tell which of two claimants is the client: neither takes part.
+        for client in contested:
+            del found[client]
         if not found:
             raise ConfigError("No client node answered. Start SuperNodes, or set num-supernodes of the simulation.")
         return found

@@ -44,7 +44,7 @@ def unpack_instruction(content: RecordDict) -> Instruction:
             adapter=_unpack(content.array_records["adapter"]),
             layout=str(settings["layout"]),
             plan=PrivacyPlan(**json.loads(plan)) if plan else None,
-            negatives_seed=int(str(settings["negatives_seed"])),
+            negatives_seed=_seed(str(settings["negatives_seed"])),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise UnsafeUpdateError(f"The server's instruction cannot be read ({type(error).__name__}).") from None
@@ -67,9 +67,30 @@ def unpack_reply(client: int, message: Message) -> Reply:
         attempts = max(0, int(settings["attempts"]))  # type: ignore[arg-type]
         records = message.content.array_records
         update = _unpack(records["update"]) if "update" in records else None
-        return Reply(client=client, update=update, code=str(settings["code"])[:40], attempts=attempts)
+        return Reply(client=client, update=update, code=_code(str(settings["code"])), attempts=attempts)
     except Exception:  # bytes of a stranger: no fault in them may stop a round
         return Reply(client=client, code="malformed")
+
+
+def claimed_client(message: Message) -> int | None:
+    """The client that a node says it is; None where it says nothing sensible."""
+    try:
+        claim = message.content.config_records["identity"]["client"]
+        return claim if isinstance(claim, int) else None
+    except Exception:  # bytes of a stranger, as above
+        return None
+
+
+def _code(text: str) -> str:
+    """A code as our handlers write it: the name of a class; anything else is a stranger's."""
+    return text if not text or (text.isidentifier() and text.isascii() and len(text) <= 40) else "malformed"
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**64:
+        raise ValueError("A seed has 64 bits.")
+    return seed
 
 
 def _pack(vector: np.ndarray) -> ArrayRecord:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from fedrec.config import PrivacyConfig, TrainingConfig
 from fedrec.errors import ConfigError
 
-ADJACENCY = "zero-out of one unit, the expected batch unchanged"
+ADJACENCY = "zero-out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +72,9 @@ class PrivacyPlan:
     def unit_text(self) -> str:
         """The unit in words."""
         if self.unit == "USER":
-            return "USER: all that one person did, on the one hub that holds it"
+            return "all that one person did, on the one hub that holds it"
         return (
-            f"SEGMENT: all that one person did within one fixed UTC interval of {self.segment_days} days; "
+            f"all that one person did within one fixed UTC interval of {self.segment_days} days; "
             "a person who is active in many intervals is many units"
         )
 

@@ -1,5 +1,6 @@
 """What a run may say about its privacy: one dictionary, recomputed from the ledger."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,12 @@ from fedrec.privacy.accounting import ACCOUNTANT, Spending, checked_epsilon, eps
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import ADJACENCY, PrivacyPlan
 
-NOT_PRIVATE = {"mode": "none", "guarantee": False, "epsilon": None, "statement": "NOT PRIVATE: no noise was added."}
+NOT_PRIVATE = {
+    "mode": "none",
+    **dict.fromkeys(("unit", "adjacency", "epsilon", "delta", "accountant", "sampling", "participations")),
+    "guarantee": False,
+    "statement": "NOT PRIVATE: no noise was added.",
+}
 SEEDED = "NOT A DP GUARANTEE: the noise of this run can be reproduced from its seed."
 
 
@@ -28,15 +34,16 @@ def privacy_statement(
     epsilon = checked_epsilon(worst, delta=plan.delta)
     guarantee = system_noise and all(event["guarantee"] for event in events)
     statement = (
-        f"epsilon {epsilon.value:.2f} at delta {plan.delta:g}, for one {plan.unit} of the client that took part most"
+        f"epsilon {_up(epsilon.value, 2):.2f} at delta {plan.delta:g}, per {plan.unit}, "
+        "on the client that took part most"
     )
     return {
         "mode": "local",
         "unit": plan.unit,
         "unit_text": plan.unit_text(),
         "adjacency": ADJACENCY,
-        "epsilon": round(epsilon.value, 4),
-        "epsilon_replace_one": round(epsilon.replace_one, 4),
+        "epsilon": _up(epsilon.value, 4),
+        "epsilon_replace_one": _up(epsilon.replace_one, 4),
         "delta": plan.delta,
         "accountant": ACCOUNTANT,
         "sampling": plan.sampling_text(),
@@ -47,6 +54,12 @@ def privacy_statement(
         "guarantee": guarantee,
         "statement": statement if guarantee else f"{SEEDED} With secret noise it would be {statement}.",
     }
+
+
+def _up(value: float, digits: int) -> float:
+    """Rounded up: an epsilon is never reported below what was spent."""
+    scale = float(10**digits)
+    return math.ceil(value * scale) / scale
 
 
 def participations(spending: Spending) -> int:

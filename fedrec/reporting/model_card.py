@@ -16,7 +16,7 @@ averaging. It ranks the items of the index for a person's history; with a zero a
 
 | | |
 | --- | --- |
-| Trained on | {source["source"]} ({source["users"]:,} users, {source["items"]:,} items, {source["events"]:,} events) |
+| Trained on | {source["source"]}, {source["items"]:,} items |
 | Licence of the data | {source["licence"]} |
 | Privacy | {facts["privacy"]["statement"]} |
 | Norm of the adapter | {facts["adapter_norm"]:.3f} |

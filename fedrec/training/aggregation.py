@@ -27,7 +27,7 @@ class UpdateSum:
 
     def add(self, update: npt.NDArray[np.floating[Any]]) -> None:
         """Add one update; raises UnsafeUpdateError if its size or an entry is wrong."""
-        if update.shape != self._sum.shape or not np.issubdtype(update.dtype, np.floating):
+        if update.shape != self._sum.shape or update.dtype != np.float32:
             raise UnsafeUpdateError(
                 f"An update of shape {update.shape} and type {update.dtype} is not {self._sum.shape} numbers."
             )

@@ -22,6 +22,9 @@ from fedrec.privacy.randomness import RandomSource
 from fedrec.training.examples import Example
 from fedrec.training.local import LocalTask, local_update
 
+# Far above any adapter that was trained, far below what makes float32 overflow.
+_LARGEST_ENTRY = 1e6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
@@ -99,8 +102,10 @@ class Client:
         require_layout(self.model.layout.hash, instruction.layout)
         if instruction.plan != self.plan:
             raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
-        # An adapter of the wrong size, or not finite, is refused before anything is paid for it.
+        # What the server alone decides is refused before anything is paid for it.
         self.model.load(instruction.adapter)
+        if np.abs(instruction.adapter).max(initial=0.0) > _LARGEST_ENTRY:
+            raise RefusedError(f"The server's adapter has entries over {_LARGEST_ENTRY:g}. Ask the operator.")
         task = LocalTask(adapter=instruction.adapter, negatives_seed=instruction.negatives_seed)
         if self.plan is None:
             return Reply(client=self.id, update=local_update(self.model, self.examples(), task, self.training))
@@ -109,7 +114,7 @@ class Client:
         source = self.source_for(instruction.round)
         try:
             attempts = self._pay(self.plan, instruction, guarantee=source.guarantee)
-            update = local_update(self.model, self.examples(), task, self.training, plan=self.plan, source=source)
+            update = self._private_update(task, self.plan, source)
         except FedrecError as error:
             # What was paid for is told even when nothing comes of it, so that the server charges it too.
             if attempts := self._attempts(instruction.token):
@@ -117,6 +122,13 @@ class Client:
             raise
         self.store.keep(instruction.token, update, attempts=attempts)
         return Reply(client=self.id, update=update, attempts=attempts)
+
+    def _private_update(self, task: LocalTask, plan: PrivacyPlan, source: RandomSource) -> FlatAdapter:
+        """The noised update; noise alone where training fails, as the kind of a fault could tell of the data."""
+        try:
+            return local_update(self.model, self.examples(), task, self.training, plan=plan, source=source)
+        except Exception:
+            return local_update(self.model, [], task, self.training, plan=plan, source=source)
 
     def _attempts(self, token: str) -> int:
         return len([event for event in read_events(self.store.ledger) if event["token"] == token])

@@ -100,6 +100,19 @@ def fill_example_gradients(
         if len(rows) != len(batch):
             raise UnsafeUpdateError(f"{len(rows)} gradients for {len(batch)} examples: a layer couples examples.")
         parameter.grad_sample = rows  # type: ignore[attr-defined]
+    _silence_broken_examples(parameters)
+
+
+def _silence_broken_examples(parameters: Sequence[nn.Parameter]) -> None:
+    """Zero the whole gradient of an example that is not finite.
+
+    Its clipped gradient is then within the bound, and no fault tells who was there.
+    """
+    grads: list[Tensor] = [parameter.grad_sample for parameter in parameters]  # type: ignore[attr-defined]
+    sound = torch.stack([grad.flatten(1).isfinite().all(1) for grad in grads]).all(0)
+    if not sound.all():
+        for grad in grads:
+            grad[~sound] = 0.0
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedrec.data.sequences import Floats, History, Ints
+from fedrec.data.sequences import Floats, History, Ints, first_targets
 from fedrec.model.heads import Batch
 from fedrec.model.history import USUAL_RATING, usual_ratings
 from fedrec.model.recommender import Tower
@@ -56,7 +56,8 @@ def units_of(history: History, shape: Shape) -> Iterator[History]:
 
 def make_example(history: History, tower: Tower, shape: Shape, *, items: int) -> Example | None:
     """The example of one unit; None where it holds nothing to learn from."""
-    labelled = history.targets | ~np.isnan(history.intents) | ~np.isnan(history.ratings)
+    aimed = first_targets(history)
+    labelled = aimed | ~np.isnan(history.intents) | ~np.isnan(history.ratings)
     positions = np.flatnonzero(labelled & (history.rows < items))
     # The first entry has no history before it; next-item training has nothing to go by.
     positions = positions[positions > 0][-shape.positions :]
@@ -67,7 +68,7 @@ def make_example(history: History, tower: Tower, shape: Shape, *, items: int) ->
     return Example(
         inputs=tower.inputs(history.take(slice(start, None)), positions - start),
         targets=history.rows[positions],
-        aims=history.targets[positions].astype(np.float32),
+        aims=aimed[positions].astype(np.float32),
         intents=history.intents[positions],
         ratings=history.ratings[positions],
         usual=usual_ratings(history)[positions],

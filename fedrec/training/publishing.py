@@ -73,6 +73,8 @@ class Publisher:
         if not all(path.exists() for path in paths):
             self._workbench.index.save_int8(paths[1])
             self._workbench.index.save(paths[0])
+            for path in paths:
+                path.chmod(0o644)
         if prior.any():
             paths.append(folder / PRIOR)
             if not paths[-1].exists():

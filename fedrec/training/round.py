@@ -6,7 +6,7 @@ draw the cohort -> ask -> sum what is sound -> write the ledger -> step -> publi
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,6 +86,7 @@ def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerS
                 "seconds": time.monotonic() - began,
                 "epsilon": _epsilon(ledger, recipe.plan),
                 "ledger_head": ledger.head,
+                "guarantee": recipe.plan is not None and recipe.guarantee,
                 "validation": hooks.measure(state),
             }
             folder.commit(state, record)
@@ -112,6 +113,7 @@ class _Outcome:
     failures: Counter[str]
     spent: Sequence[int]
     interrupted: Sequence[tuple[int, int]]
+    replies: Mapping[int, str]
 
 
 def _ask(folder: RunFolder, engine: Engine, recipe: Recipe, state: ServerState, ledger: Ledger) -> _Outcome:
@@ -134,8 +136,11 @@ def _ask(folder: RunFolder, engine: Engine, recipe: Recipe, state: ServerState, 
     spent = set(pending["cohort"])
     answered: set[int] = set()
     interrupted: list[tuple[int, int]] = []
+    replies: dict[int, str] = {}
     for reply in engine.collect(instruction, pending["cohort"], timeout=recipe.federation.timeout):
         code = _take(reply, total, answered, spent)
+        if not code and reply.update is not None:
+            replies[reply.client] = hashlib.sha256(reply.update.tobytes()).hexdigest()[:16]
         failures.update([code] if code else [])
         if reply.client in spent and code != "duplicate":
             interrupted += [(reply.client, attempt) for attempt in range(1, _believable(reply, recipe.plan))]
@@ -152,6 +157,7 @@ def _ask(folder: RunFolder, engine: Engine, recipe: Recipe, state: ServerState, 
         failures=failures,
         spent=sorted(spent),
         interrupted=interrupted,
+        replies=replies,
     )
 
 
@@ -169,6 +175,8 @@ def _take(reply: Reply, total: UpdateSum, answered: set[int], asked: Iterable[in
     answered.add(reply.client)
     if reply.update is None:
         return reply.code or "empty"
+    if reply.code:
+        return "contradictory"
     try:
         total.add(reply.update)
     except UnsafeUpdateError:
@@ -202,10 +210,19 @@ def _pay(ledger: Ledger, recipe: Recipe, outcome: _Outcome) -> None:
             )
     rounds = [entry for entry in ledger.entries if entry["token"] == outcome.token and "attempt" not in entry]
     charged = {client for entry in rounds for client in entry["participants"]}
-    # A client that refused before an interruption may have taken part after it.
-    owing = [client for client in outcome.spent if client not in charged]
+    seen = {(int(client), digest) for entry in rounds for client, digest in entry["replies"].items()}
+    told = {client for client, _ in seen} & outcome.replies.keys()
+    # A client that refused before an interruption may have taken part after it; and another reply
+    # to the same round is other noise, as from a client that lost what it had stored.
+    owing = [
+        client
+        for client in outcome.spent
+        if client not in charged or (client in told and (client, outcome.replies.get(client)) not in seen)
+    ]
     if owing or not rounds:
-        ledger.append({**event, "participants": owing, "released": f"adapter of round {outcome.round}"})
+        replies = {str(client): digest for client, digest in outcome.replies.items() if client in owing}
+        released = f"adapter of round {outcome.round}"
+        ledger.append({**event, "participants": owing, "replies": replies, "released": released})
 
 
 def _epsilon(ledger: Ledger, plan: PrivacyPlan | None) -> float | None:

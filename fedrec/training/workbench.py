@@ -88,6 +88,7 @@ class Workbench:
 def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = None) -> Workbench:
     """Load a data set and build the scenario's model on it."""
     dataset = Dataset.open(data)
+    dataset.verify()
     split = split_of(dataset, scenario.data, seed=scenario.seed)
     sequences = split.sequences
     encoder = TextEncoder.open(encoder_path(scenario.model))
@@ -137,10 +138,10 @@ def _prior(scenario: Scenario, dataset: Dataset, split: Split) -> Floats | None:
                 'model.prior = "public" needs a popularity column in the catalogue, and this one has none. Use "none".'
             )
         published: Floats = column.fill_null(0.0).to_numpy().astype(np.float32)
-        if (published < 0).any():
-            raise DataError("The catalogue's popularity has negative entries. Import it again.")
+        if not (np.isfinite(published) & (published >= 0)).all():
+            raise DataError("The catalogue's popularity has negative or non-finite entries. Import it again.")
         return np.log1p(published)
     parts = [split.train(user) for user in range(split.sequences.users)]
-    rows = np.concatenate([part.rows[part.targets] for part in parts])
+    rows = np.concatenate([np.unique(part.rows[part.targets]) for part in parts])
     counted: Floats = np.log1p(np.bincount(rows, minlength=split.sequences.items)).astype(np.float32)
     return counted

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from fedrec.data.dataset import Dataset, DatasetWriter
+from fedrec.data.sequences import Sequences, first_targets
 from fedrec.data.splits import PositiveRule, leave_one_out, load_sequences
 from fedrec.errors import ConfigError
 
@@ -48,9 +49,27 @@ def test_ties_in_time_are_ordered_by_the_seed_and_not_by_the_file(tmp_path: Path
     assert len({tuple(load_sequences(first, seed=seed).entries.rows.tolist()) for seed in range(8)}) > 1
 
 
-def test_only_the_first_positive_on_an_item_is_a_target(tmp_path: Path) -> None:
-    events = [("u", item, time, "click", None, None) for time, item in enumerate("abab")]
-    assert load_sequences(a_dataset(tmp_path / "d", events)).entries.targets.tolist() == [True, True, False, False]
+def test_only_the_first_positive_on_an_item_is_held_out_or_aimed_at(tmp_path: Path) -> None:
+    events = [("u", item, time, "click", None, None) for time, item in enumerate("abcabc")]
+    sequences = load_sequences(a_dataset(tmp_path / "d", events))
+    assert first_targets(sequences.of(0)).tolist() == [True] * 3 + [False] * 3
+    assert leave_one_out(sequences).test_at.tolist() == [2]
+
+
+def test_nobody_elses_events_change_a_persons_history(tmp_path: Path) -> None:
+    mine = [("b", item, 5, "like", None, None) for item in "abcde"]
+    mine += [("b", None, 5, "search", None, text) for text in ("owls", "bees", "foxes")]
+    others = [("a", None, 1, "search", None, "zebras"), ("a", "c", 1, "like", None, None)]
+    alone, beside = (
+        load_sequences(a_dataset(tmp_path / name, events))
+        for name, events in (("alone", mine), ("beside", [*others, *mine]))
+    )
+
+    def told(sequences: Sequences, user: int) -> list[str | int]:
+        rows = sequences.of(user).rows.tolist()
+        return [row if row < sequences.items else sequences.texts[row - sequences.items] for row in rows]
+
+    assert told(alone, 0) == told(beside, 1)
 
 
 def test_searches_become_pseudo_items_behind_the_catalogue(tmp_path: Path) -> None:

@@ -160,8 +160,20 @@ def test_two_nodes_may_not_claim_to_be_the_same_client() -> None:
     def identify(message: Message, _: Context) -> Message:
         return Message(RecordDict({"identity": ConfigRecord({"client": 0})}), reply_to=message)
 
-    with pytest.raises(ConfigError, match="client 0"):
+    with pytest.raises(ConfigError, match="No client node answered"):
         GridEngine(LocalGrid(app, clients=2), clients=2, timeout=10)
+
+
+@pytest.mark.parametrize("claim", [-3, 99, "zero"])
+def test_a_node_that_claims_nonsense_is_left_out_and_the_others_take_part(claim: int | str) -> None:
+    app = ClientApp()
+
+    @app.query("identify")
+    def identify(message: Message, context: Context) -> Message:
+        own = int(context.node_config["partition-id"])
+        return Message(RecordDict({"identity": ConfigRecord({"client": claim if own == 1 else own})}), reply_to=message)
+
+    assert list(GridEngine(LocalGrid(app, clients=3), clients=3, timeout=10).clients()) == [0, 2]
 
 
 def test_a_grid_without_nodes_is_refused() -> None:

@@ -12,7 +12,7 @@ from tests.small_worlds import a_model, a_plan
 from tests.training.clients import PLAN, a_client, an_instruction
 
 
-class PowerCutError(Exception):
+class PowerCutError(BaseException):
     """The device went off; no part of the product knows this."""
 
 
@@ -99,15 +99,27 @@ def test_training_that_was_interrupted_after_paying_is_paid_for_again(tmp_path, 
     assert len(spent(client)) == 2
 
 
-def test_a_fault_after_paying_is_a_reply_that_says_what_was_paid(tmp_path, model):
-    def unsafe():
-        raise UnsafeUpdateError("not finite")
+@pytest.mark.parametrize("fault", [UnsafeUpdateError, ValueError, MemoryError])
+def test_a_fault_after_paying_is_answered_with_noise_alone_as_its_kind_could_tell_of_the_data(tmp_path, model, fault):
+    def broken():
+        raise fault("at user 17")
 
-    client = a_client(3, tmp_path, model, examples=unsafe)
-    for attempt in (1, 2):
-        reply = client.reply(an_instruction(model))
-        assert (reply.update, reply.code, reply.attempts) == (None, "UnsafeUpdateError", attempt)
-    assert len(spent(client)) == 2
+    usual, faulty = (
+        a_client(3, tmp_path / name, model, **changes).reply(an_instruction(model))
+        for name, changes in (("usual", {}), ("faulty", {"examples": broken}))
+    )
+    assert (faulty.code, faulty.attempts) == (usual.code, usual.attempts) == ("", 1)
+    assert faulty.update.shape == usual.update.shape
+    assert faulty.update.all()
+
+
+@pytest.mark.parametrize("entry", [3e38, np.nan])
+def test_an_adapter_that_no_training_made_is_refused_before_anything_is_paid(tmp_path, model, entry):
+    client = a_client(3, tmp_path, model)
+    adapter = np.full(model.layout.size, entry, np.float32)
+    with pytest.raises((RefusedError, UnsafeUpdateError)):
+        client.reply(an_instruction(model, adapter=adapter))
+    assert not spent(client)
 
 
 @pytest.fixture

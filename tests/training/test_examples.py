@@ -151,3 +151,21 @@ def test_padding_and_company_change_no_examples_loss(seed):
         losses += [lab.losses(lab.examples), torch.cat([lab.losses([each]) for each in lab.examples])]
     for other in losses[1:]:
         assert torch.allclose(losses[0], other, atol=1e-5)
+
+
+def test_an_item_bought_again_in_a_later_interval_is_aimed_at_whatever_came_before():
+    model = a_model()
+    shape = Shape(positions=20, window=50, unit="SEGMENT", segment_days=30)
+    month = 30 * DAY
+    later = [(item, month + place) for place, item in enumerate((4, 1, 2, 5))]
+    first = [(item, place) for place, item in enumerate((1, 2, 3, 4))]
+
+    def last(entries):
+        history = a_history([item for item, _ in entries], times=[time for _, time in entries])
+        return examples_of([history], model.base.tower, shape, items=ITEMS)[-1]
+
+    alone, beside = last(later), last(first + later)
+    assert alone.targets.tolist() == beside.targets.tolist() == [1, 2, 5]
+    assert alone.aims.tolist() == beside.aims.tolist() == [1, 1, 1]
+    assert alone.own.tolist() == beside.own.tolist()
+    assert all(bool((a == b).all()) for a, b in zip(alone.inputs, beside.inputs, strict=True))

@@ -71,7 +71,18 @@ def test_a_round_is_the_mean_over_the_cohort(tmp_path):
 
 def test_a_record_holds_no_clients_value(tmp_path):
     _, folder = run(tmp_path, Toy(), a_recipe())
-    keys = {"round", "asked", "replies", "failures", "update_norm", "seconds", "epsilon", "validation", "ledger_head"}
+    keys = {
+        "round",
+        "asked",
+        "replies",
+        "failures",
+        "update_norm",
+        "seconds",
+        "epsilon",
+        "validation",
+        "ledger_head",
+        "guarantee",
+    }
     assert set(folder.rounds()[0]) == keys
 
 
@@ -283,7 +294,7 @@ def test_who_refused_before_an_interruption_and_took_part_after_it_is_charged(tm
 # Stopped at any moment and gone on with, a run ends in the same bytes.
 
 
-class PowerCutError(Exception):
+class PowerCutError(BaseException):
     """The machine went off; no part of the product knows this."""
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fedrec.errors import ConfigError
+from fedrec.errors import ConfigError, VerificationError
 from fedrec.training.aggregation import ServerState
 from fedrec.training.run_folder import RunFolder, client_folder
 
@@ -91,4 +91,6 @@ def test_a_damaged_file_is_named(tmp_path, name):
     folder = RunFolder(tmp_path / "run", "", resume=False)
     (folder.path / name).write_bytes(b"\x93 not what it was")
     with pytest.raises(VerificationError, match=name):
-        {"state.safetensors": folder.state, "pending.json": lambda: folder.pending(1), "rounds.jsonl": folder.rounds}[name]()
+        {"state.safetensors": folder.state, "pending.json": lambda: folder.pending(1), "rounds.jsonl": folder.rounds}[
+            name
+        ]()
