@@ -37,6 +37,8 @@ from fedrec.training.round import Engine, Hooks, Recipe, run_rounds
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench, open_workbench
 
+# Figures of fewer people say more about them than about the model.
+_SMALLEST_GROUP = 20
 _PACKAGES = ("fedrec", "flwr", "torch", "transformers", "peft", "opacus", "dp-accounting", "numpy")
 
 
@@ -303,7 +305,11 @@ def _about(workbench: Workbench, request: Request) -> dict[str, Any]:
 
 def _groups(found: Evaluation) -> dict[str, Any]:
     groups = {group.name: group for group in (*found.by_activity, *found.by_item)}
-    return {name: {"users": group.n, "ndcg@10": group.ndcg.as_json()} for name, group in groups.items()}
+    return {
+        name: {"users": group.n, "ndcg@10": group.ndcg.as_json()}
+        for name, group in groups.items()
+        if group.n >= _SMALLEST_GROUP
+    }
 
 
 def _heads(workbench: Workbench, *, final: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, reduce
+from importlib.metadata import version
 from typing import Any
 
 import dp_accounting
@@ -17,7 +18,7 @@ from dp_accounting.pld import privacy_loss_distribution
 from fedrec.errors import VerificationError
 from fedrec.privacy.plan import GaussianSpend
 
-ACCOUNTANT = "PLD (dp-accounting 0.6.0), cross-checked with PRV (Opacus 1.6.0)"
+ACCOUNTANT = f"PLD (dp-accounting {version('dp-accounting')}), cross-checked with PRV (Opacus {version('opacus')})"
 
 Spending = tuple[tuple[GaussianSpend, int], ...]
 

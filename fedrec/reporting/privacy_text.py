@@ -146,7 +146,7 @@ _NOT_COVERED_BY_UNIT = {
 
 _NEVER_COVERED = (
     "Who took part, when, from which address, and how much was sent.",
-    "That a client failed or refused: it says so with the name of the fault, and no number.",
+    "That a client refused to take part. Once it has paid it answers with one noised vector, whatever went wrong.",
     "The choice of settings: trying several on the same people and keeping the best is not charged.",
     "Validation and test figures: the simulator computes them from raw data, without noise.",
     "Facts about groups: what many people have in common is learned with or without any one of them, and people "

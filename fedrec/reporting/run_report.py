@@ -123,11 +123,18 @@ def _quality_card(verdict: Verdict) -> dict[str, Any]:
     return {"heading": f"NDCG@10, {verdict.split} item", "figure": figure, "beside": beside, "facts": facts}
 
 
+def _grade(privacy: Privacy) -> str:
+    """Epsilon in words; the scale is about whole people, so a slice of one is not graded."""
+    epsilon = privacy.spend.epsilon
+    return "" if epsilon is None or privacy.unit != "USER" else privacy_text.epsilon_words(epsilon)
+
+
 def _privacy_card(privacy: Privacy) -> dict[str, Any]:
     if not privacy.noised:
         return {"heading": "Privacy", "figure": "none", "beside": "no noise, no epsilon", "facts": []}
     epsilon = privacy.spend.epsilon
-    beside = f"per {privacy.unit}" + (f", {privacy_text.epsilon_words(epsilon)}" if epsilon is not None else "")
+    words = _grade(privacy)
+    beside = f"per {privacy.unit}" + (f", {words}" if words else "")
     heading = "Epsilon" if privacy.guarantee else "Epsilon of the plan, not a guarantee"
     return {"heading": heading, "figure": epsilon_text(epsilon), "beside": beside, "facts": _spent(privacy)}
 
@@ -292,7 +299,8 @@ def _privacy_facts(privacy: Privacy) -> Facts:
     if not privacy.noised:
         return []
     epsilon = privacy.spend.epsilon
-    word = f" ({privacy_text.epsilon_words(epsilon)})" if epsilon is not None else ""
+    words = _grade(privacy)
+    word = f" ({words})" if words else ""
     unit = f"{privacy.unit}: {privacy.unit_text}"
     noise = [
         ("Clip norm", _optional(privacy.noise.clip_norm)),
