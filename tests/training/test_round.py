@@ -460,3 +460,17 @@ def test_a_run_does_not_go_on_with_a_ledger_whose_end_was_cut_off(tmp_path):
     with pytest.raises(VerificationError, match="cut off"):
         run(tmp_path, engine, a_recipe(rounds=3), resume=True)
     assert not engine.asked
+
+
+def test_another_reply_to_a_round_that_was_paid_for_is_paid_for_again(tmp_path):
+    """As from a client that lost what it had stored, and drew other noise."""
+
+    def power_cut(*_):
+        raise PowerCutError
+
+    hooks = Hooks(measure=nothing, publish=power_cut, report=nothing)
+    with suppress(PowerCutError):
+        run(tmp_path, Toy(), a_recipe(), hooks)
+    other = Toy(odd={2: lambda reply: [Reply(client=2, update=reply.update + 1, attempts=1)]})
+    _, folder = run(tmp_path, other, a_recipe(), resume=True)
+    assert [entry["participants"] for entry in read_events(folder.ledger)] == [[0, 1, 2, 3], [2]]
