@@ -7,7 +7,7 @@ import click
 import typer
 
 from fedrec import __version__
-from fedrec.cli import catalogue, data, demo, simulate
+from fedrec.cli import catalogue, data, demo, privacy, simulate
 from fedrec.errors import FedrecError
 
 # No telemetry, no update checks, no look-ups at a hub: nothing leaves but what a user asks for.
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(privacy.app, name="privacy")
 app.command("simulate")(simulate.simulate)
 app.command("evaluate")(simulate.evaluate)
 app.command("demo")(demo.demo)
