@@ -1,0 +1,37 @@
+"""The Gaussian mechanism on a sum of bounded vectors: what `central` mode adds up and noises."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedrec.errors import UnsafeUpdateError
+from fedrec.privacy.randomness import RandomSource
+
+Vector = npt.NDArray[np.floating[Any]]
+Doubles = npt.NDArray[np.float64]
+
+
+def clip_update(update: Vector, *, clip_norm: float) -> Doubles:
+    """Scale each client's vector to an L2 norm of at most `clip_norm`.
+
+    update: (..., P), one flattened adapter per row; the result is float64.
+    Raises UnsafeUpdateError if an entry is not finite.
+    Source: McMahan et al. 2018, arXiv:1710.06963.
+
+    >>> clip_update(np.array([3.0, 4.0]), clip_norm=1.0).tolist()
+    [0.6, 0.8]
+    """
+    rows = np.asarray(update, dtype=np.float64)
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    if not np.isfinite(norms).all():
+        raise UnsafeUpdateError("An update is not finite. It cannot be clipped and is not counted.")
+    return rows * np.minimum(1.0, clip_norm / np.maximum(norms, np.finfo(np.float64).tiny))
+
+
+def noised_sum(total: Doubles, *, noise_std: float, source: RandomSource) -> Doubles:
+    """(P,) the sum plus independent Gaussian noise; draw it once, and only after it was paid for.
+
+    Source: Dwork and Roth 2014, appendix A.
+    """
+    return total + source.gaussian(len(total), noise_std=noise_std)
