@@ -56,6 +56,8 @@ def evaluate_run(run: Path, data: Path, *, final: bool, baselines: bool, watch: 
     state = folder.state()
     if state is None:
         raise ConfigError(f"{run} has not finished a round yet. Resume it with `fedrec simulate --resume`.")
+    if (prior := folder.prior()) is not None:
+        workbench.model.base.set_prior(prior)
     workbench.model.load(state.adapter)
     began = time.monotonic()
     measured = evaluations(workbench, final=final, watch=watch)

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fedrec.errors import ConfigError
-
-_LEAST_NOISE = 0.3
-_LONGEST_SEGMENT = 36_525
-
-Mode = Literal["none", "local"]
-Unit = Literal["USER", "SEGMENT"]
+from fedrec.privacy_config import (
+    BudgetConfig,
+    CorrelatedNoiseConfig,
+    PopularityConfig,
+    PrivacyConfig,
+    ReleasedMetricsConfig,
+    require_positive,
+)
 
 # Which losses reach a module; what is not named here lies in the tower and serves all.
 _ALL_HEADS = frozenset({"next_item", "intent", "rating"})
@@ -39,7 +41,7 @@ class DataConfig:
     kind_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _positive("data", users_per_client=self.users_per_client)
+        require_positive("data", users_per_client=self.users_per_client)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,9 @@ class ModelConfig:
 
     decays, decay_weights: K decayed sums of the history and their weight in the
     zero-shot query. window: entries of the history that are read.
-    prior: `none`; `public`, the catalogue's own popularity column; or `counts`, which
-    counts what people did and is therefore refused under a private mode.
+    prior: `none`; `public`, the catalogue's own popularity column; `released`, a charged
+    release of popularity (see PopularityConfig); or `counts`, which counts what people did
+    and is therefore refused under a private mode.
     titles: how many of a person's latest titles the text tower reads.
     """
 
@@ -59,7 +62,7 @@ class ModelConfig:
     decay_weights: tuple[float, ...] = (0.2, 0.5, 0.3)
     scale: float = 3.0
     window: int = 300
-    prior: Literal["none", "public", "counts"] = "none"
+    prior: Literal["none", "public", "released", "counts"] = "none"
     prior_weight: float = 0.5
     titles: int = 8
 
@@ -73,7 +76,7 @@ class ModelConfig:
             raise ConfigError(f"model.decays are {list(self.decays)}. Each lies between 0 and 1.")
         if not all(math.isfinite(weight) for weight in (*self.decay_weights, self.prior_weight)):
             raise ConfigError("model.decay_weights and model.prior_weight must be finite numbers.")
-        _positive("model", scale=self.scale, window=self.window, titles=self.titles)
+        require_positive("model", scale=self.scale, window=self.window, titles=self.titles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ class AdapterConfig:
         if not self.ranks:
             raise ConfigError("adapter.ranks is empty: nothing would be trained. Try ranks = { history_proj = 64 }.")
         for name, rank in self.ranks.items():
-            _positive("adapter.ranks", **{name: rank})
+            require_positive("adapter.ranks", **{name: rank})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,7 @@ class TrainingConfig:
     heads: dict[str, float] = field(default_factory=lambda: {"next_item": 1.0})
 
     def __post_init__(self) -> None:
-        _positive("training", steps=self.steps, learning_rate=self.learning_rate, positions=self.positions)
+        require_positive("training", steps=self.steps, learning_rate=self.learning_rate, positions=self.positions)
         if self.negatives < 0:
             raise ConfigError(
                 f"training.negatives is {self.negatives}. It is 0 for the full softmax, or a number over 0."
@@ -123,7 +126,7 @@ class TrainingConfig:
             raise ConfigError(
                 f"training.heads names {sorted(unknown) or 'nothing'}. Choose from next_item, intent, rating."
             )
-        _positive("training.heads", **self.heads)
+        require_positive("training.heads", **self.heads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +146,7 @@ class FederationConfig:
     release_every: int = 10
 
     def __post_init__(self) -> None:
-        _positive(
+        require_positive(
             "federation",
             rounds=self.rounds,
             cohort=self.cohort,
@@ -159,50 +162,6 @@ class FederationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrivacyConfig:
-    """Where the noise is and what it is worth; `fedrec.privacy.plan` turns it into a plan.
-
-    sampling_rate, expected_batch: public constants of the recipe, never read off the data.
-    participations: cap k on the rounds that one client takes part in, enforced by the client.
-    segment_days: length of the UTC intervals that are a SEGMENT unit.
-    noise: `system` draws from the operating system; `seeded` makes a run reproducible
-    and is no DP guarantee.
-    """
-
-    mode: Mode = "none"
-    unit: Unit = "USER"
-    clip_norm: float = 1.0
-    noise_multiplier: float = 1.0
-    sampling_rate: float = 1.0
-    expected_batch: float = 1.0
-    participations: int = 10
-    delta: float = 1e-6
-    segment_days: int = 30
-    noise: Literal["system", "seeded"] = "system"
-
-    def __post_init__(self) -> None:
-        _positive(
-            "privacy",
-            clip_norm=self.clip_norm,
-            noise_multiplier=self.noise_multiplier,
-            expected_batch=self.expected_batch,
-            participations=self.participations,
-            segment_days=self.segment_days,
-        )
-        if not 0 < self.sampling_rate <= 1:
-            raise ConfigError(f"privacy.sampling_rate is {self.sampling_rate}. It is a probability: over 0, at most 1.")
-        if not 1e-12 <= self.delta < 1:
-            raise ConfigError(f"privacy.delta is {self.delta}. It lies between 1e-12 and 1; 1e-6 is usual.")
-        if self.noise_multiplier < _LEAST_NOISE:
-            raise ConfigError(
-                f"privacy.noise_multiplier is {self.noise_multiplier}. Below {_LEAST_NOISE} no epsilon means anything; "
-                'for a run without noise set privacy.mode = "none".'
-            )
-        if self.segment_days > _LONGEST_SEGMENT:
-            raise ConfigError(f"privacy.segment_days is {self.segment_days}. Choose at most {_LONGEST_SEGMENT}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
     """What the simulator measures with its own knowledge of everybody's data.
 
@@ -214,7 +173,7 @@ class EvaluationConfig:
     non_private_twin: bool = True
 
     def __post_init__(self) -> None:
-        _positive("evaluation", every=self.every)
+        require_positive("evaluation", every=self.every)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,30 +188,83 @@ class Scenario:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     federation: FederationConfig = field(default_factory=FederationConfig)
     privacy: PrivacyConfig = field(default_factory=PrivacyConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    correlated_noise: CorrelatedNoiseConfig = field(default_factory=CorrelatedNoiseConfig)
+    popularity: PopularityConfig = field(default_factory=PopularityConfig)
+    released_metrics: ReleasedMetricsConfig = field(default_factory=ReleasedMetricsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
         self._check_training()
-        private = self.privacy.mode != "none"
-        if private and self.model.prior == "counts":
+        if self.privacy.mode != "none":
+            self._check_private()
+        if self.privacy.mode == "local":
+            self._check_local()
+        if self.privacy.mode == "central":
+            self._check_central()
+        else:
+            self._refuse_what_the_server_noises()
+
+    def _check_private(self) -> None:
+        if self.model.prior == "counts":
             raise ConfigError(
                 'model.prior = "counts" counts what people did, which privacy.mode = '
                 f'"{self.privacy.mode}" would not cover. Use "public" or "none".'
             )
-        if private and self.adapter.train_a:
+        if self.adapter.train_a:
             raise ConfigError(
                 "adapter.train_a averages noised A and B as if the mean of B A were mean B times mean A. "
                 "Set train_a = false under a private mode."
             )
-        if private and self.data.users_per_client > 1 and self.privacy.unit == "SEGMENT":
+
+    def _check_local(self) -> None:
+        if self.data.users_per_client > 1 and self.privacy.unit == "SEGMENT":
             raise ConfigError(
                 'privacy.unit = "SEGMENT" is for a client that holds one user. '
                 'Use unit = "USER" with data.users_per_client over 1.'
             )
-        if private and self.data.users_per_client == 1 and self.privacy.unit == "USER":
+        if self.data.users_per_client == 1 and self.privacy.unit == "USER":
             raise ConfigError(
                 'privacy.mode = "local" with one user per client and unit = "USER" would need a client of one example. '
                 'Use unit = "SEGMENT", or put many users on a client.'
+            )
+
+    def _check_central(self) -> None:
+        if self.data.users_per_client > 1:
+            raise ConfigError(
+                f'privacy.mode = "central" clips a whole update, which {self.data.users_per_client} users would share. '
+                'Set data.users_per_client = 1, or use mode = "local" on hubs.'
+            )
+        if self.privacy.unit != "USER":
+            raise ConfigError('privacy.mode = "central" protects all that a person did. Set privacy.unit = "USER".')
+        if self.privacy.sampling_rate != 1:
+            raise ConfigError(
+                f"privacy.sampling_rate {self.privacy.sampling_rate} is for the steps of a client in local mode. "
+                "In central mode participation is taken as known: set it to 1."
+            )
+
+        if self.correlated_noise.bands > 1 and self.federation.server_optimizer == "adam":
+            raise ConfigError(
+                "correlated_noise cancels over rounds only where the adapter is their sum, and Adam rescales each. "
+                'Set federation.server_optimizer = "momentum" or "fedavg".'
+            )
+
+    def _refuse_what_the_server_noises(self) -> None:
+        mode = self.privacy.mode
+        if self.model.prior == "released":
+            raise ConfigError(
+                f'model.prior = "released" needs the server\'s noise, and privacy.mode is "{mode}". Use "central", '
+                'or prior = "public".'
+            )
+        if self.released_metrics.noise_multiplier is not None:
+            raise ConfigError(
+                f'released_metrics needs the server\'s noise, and privacy.mode is "{mode}". Use "central" mode, or '
+                "leave the section out."
+            )
+        if self.correlated_noise != CorrelatedNoiseConfig():
+            raise ConfigError(
+                f'correlated_noise is drawn by the server, and privacy.mode is "{mode}". Use "central" mode, or leave '
+                "the section out."
             )
 
     def _check_training(self) -> None:
@@ -275,10 +287,13 @@ class Scenario:
 
     def without_privacy(self) -> "Scenario":
         """The same recipe with no noise and no clipping: the non-private twin."""
-        return replace(self, name=f"{self.name}-twin", privacy=PrivacyConfig())
-
-
-def _positive(where: str, /, **values: float) -> None:
-    for name, value in values.items():
-        if not value > 0 or value == float("inf"):
-            raise ConfigError(f"{where}.{name} is {value}. It must be a number over 0.")
+        counted = replace(self.model, prior="counts") if self.model.prior == "released" else self.model
+        return replace(
+            self,
+            name=f"{self.name}-twin",
+            model=counted,
+            privacy=PrivacyConfig(),
+            budget=BudgetConfig(),
+            correlated_noise=CorrelatedNoiseConfig(),
+            released_metrics=ReleasedMetricsConfig(),
+        )

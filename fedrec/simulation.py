@@ -22,19 +22,22 @@ from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.files import write_atomically
-from fedrec.privacy.accounting import checked_epsilon
+from fedrec.privacy.accounting import checked_epsilon, composed
+from fedrec.privacy.budget import Budget, require_plan_within
 from fedrec.privacy.ledger import ledger_head, read_events
-from fedrec.privacy.statement import check_client_ledgers, privacy_statement
+from fedrec.privacy.statement import check_client_ledgers, composed_epsilon, most_spent, privacy_statement
 from fedrec.release import signing_key
 from fedrec.reporting import privacy_text
 from fedrec.reporting.model_card import model_card, privacy_page
 from fedrec.reporting.run_report import write_run_report
 from fedrec.reporting.summary import RunSummary
 from fedrec.training.aggregation import ServerState
+from fedrec.training.collecting import Engine
 from fedrec.training.publishing import Publisher
 from fedrec.training.reference import ReferenceEngine
-from fedrec.training.round import Engine, Hooks, Recipe, run_rounds
-from fedrec.training.run_folder import RunFolder
+from fedrec.training.round import Hooks, run_rounds
+from fedrec.training.run_folder import RunFolder, ledger_of
+from fedrec.training.server_round import Recipe
 from fedrec.training.workbench import Workbench, open_workbench
 
 # Figures of fewer people say more about them than about the model.
@@ -157,12 +160,19 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
         layout=workbench.model.layout.hash,
         run_id=run_id,
         seed=scenario.seed,
-        guarantee=scenario.privacy.noise == "system",
+        noise=scenario.privacy.noise,
+        catalogue=len(workbench.index),
+        prior_weight=scenario.model.prior_weight,
     )
     start = ServerState.start(np.zeros(workbench.model.layout.size, dtype=np.float32))
     if scenario.adapter.train_a:
         start = ServerState.start(workbench.model.flatten())
-    hooks = Hooks(measure=measure, publish=publish, report=lambda record: watch(scenario.name, record["round"], rounds))
+    hooks = Hooks(
+        measure=measure,
+        publish=publish,
+        report=lambda record: watch(scenario.name, record["round"], rounds),
+        prior=workbench.model.base.set_prior,
+    )
     began = time.monotonic()
     state = run_rounds(folder, engine_of(workbench, folder), recipe, start, hooks)
     if not state.steps:
@@ -257,15 +267,19 @@ def _check(workbench: Workbench) -> None:
     most = min(1e-6, 1 / (10 * users))
     if plan and plan.delta > most:
         raise ConfigError(f"privacy.delta is {plan.delta:g}; for {users} people it is at most {most:g}. Lower it.")
-    if plan:
-        # The whole plan is accounted by both libraries before anything is spent on it.
-        checked_epsilon(((plan.participation, plan.participation_cap),), delta=plan.delta)
+    if plan is None:
+        return
+    # The whole plan is accounted by both libraries before anything is spent on it.
+    checked_epsilon(composed(plan.spends(plan.limits.most)), delta=plan.delta)
+    budget = workbench.scenario.budget
+    earlier = [spend for run in budget.earlier_runs for spend in most_spent(read_events(ledger_of(Path(run))))]
+    require_plan_within(plan, Budget.of(budget, delta=plan.delta), earlier, epsilon_of=composed_epsilon)
     clients = len(workbench.members)
     asked = federation.rounds * min(federation.cohort, clients)
-    if plan and asked > clients * plan.participation_cap:
+    if asked > clients * plan.limits.most:
         raise ConfigError(
             f"{federation.rounds} rounds of {min(federation.cohort, clients)} clients are {asked} participations; "
-            f"{clients} clients with a cap of {plan.participation_cap} allow {clients * plan.participation_cap}. "
+            f"{clients} clients that take part {plan.limits.most} times each allow {clients * plan.limits.most}. "
             "Lower federation.rounds or federation.cohort, or raise privacy.participations and pay for it."
         )
 

@@ -15,7 +15,7 @@ from fedrec.model.adapter import AdaptedModel
 from fedrec.model.build import adapt, build_recommender
 from fedrec.model.heads import example_losses
 from fedrec.model.item_index import Doubles, ItemIndex, build_index
-from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.plan import Limits, LocalSteps, PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.training.examples import Example, Shape, collate, examples_of
 
@@ -142,20 +142,23 @@ def a_laboratory(
     return Laboratory(a_model(ranks, items=items, moved=moved), histories, training=training)
 
 
+_LOCAL = {"steps": 1, "sampling_rate": 1.0, "expected_batch": 4.0, "segment_days": 30}
+_LIMITS = {"cap": 5, "rounds": 100, "separation": 1}
+
+
 def a_plan(**changes: Any) -> PrivacyPlan:
-    """A plan for hubs, with the given changes."""
+    """A plan for hubs, with the given changes to it, to its local steps or to its limits."""
+    local = LocalSteps(**_LOCAL | {name: changes.pop(name) for name in _LOCAL if name in changes})
+    limits = Limits(**_LIMITS | {name: changes.pop(name) for name in _LIMITS if name in changes})
     plan = PrivacyPlan(
-        unit="USER",
-        clip_norm=0.5,
-        noise_multiplier=1.0,
-        sampling_rate=1.0,
-        expected_batch=4.0,
-        steps=1,
-        participation_cap=5,
-        delta=1e-6,
-        segment_days=30,
+        mode="local", unit="USER", clip_norm=0.5, noise_multiplier=1.0, delta=1e-6, limits=limits, local=local
     )
     return replace(plan, **changes)
+
+
+def a_central_plan(**changes: Any) -> PrivacyPlan:
+    """A plan for devices whose server adds the noise."""
+    return a_plan(mode="central", local=None, **changes)
 
 
 class Silent(RandomSource):

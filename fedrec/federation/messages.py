@@ -5,7 +5,6 @@ for. No metric that was computed on private data is in it.
 """
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -20,9 +19,11 @@ IDENTIFY = "query.identify"
 
 def pack_instruction(instruction: Instruction) -> RecordDict:
     """The records of a round's instruction; one is shared by all messages of a round."""
-    plan = json.dumps(asdict(instruction.plan)) if instruction.plan else ""
+    plan = json.dumps(instruction.plan.as_table()) if instruction.plan else ""
     settings = ConfigRecord(
         {
+            "run": instruction.run,
+            "task": instruction.task,
             "round": instruction.round,
             "token": instruction.token,
             "layout": instruction.layout,
@@ -30,7 +31,10 @@ def pack_instruction(instruction: Instruction) -> RecordDict:
             "negatives_seed": str(instruction.negatives_seed),
         }
     )
-    return RecordDict({"adapter": _pack(instruction.adapter), "instruction": settings})
+    records = RecordDict({"adapter": _pack(instruction.adapter), "instruction": settings})
+    if instruction.prior is not None:
+        records["prior"] = _pack(instruction.prior)
+    return records
 
 
 def unpack_instruction(content: RecordDict) -> Instruction:
@@ -38,13 +42,17 @@ def unpack_instruction(content: RecordDict) -> Instruction:
     try:
         settings = content.config_records["instruction"]
         plan = str(settings["plan"])
+        vectors = content.array_records
         return Instruction(
+            run=str(settings["run"]),
             round=int(settings["round"]),  # type: ignore[arg-type]
             token=str(settings["token"]),
-            adapter=_unpack(content.array_records["adapter"]),
+            adapter=_unpack(vectors["adapter"]),
             layout=str(settings["layout"]),
-            plan=PrivacyPlan(**json.loads(plan)) if plan else None,
+            plan=PrivacyPlan.from_table(json.loads(plan)) if plan else None,
             negatives_seed=_seed(str(settings["negatives_seed"])),
+            task="popularity" if settings["task"] == "popularity" else "update",
+            prior=_unpack(vectors["prior"]) if "prior" in vectors else None,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise UnsafeUpdateError(f"The server's instruction cannot be read ({type(error).__name__}).") from None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedrec.data.sequences import Floats, History, Ints
+from fedrec.errors import UnsafeUpdateError
 from fedrec.model.history import history_sums
 
 
@@ -83,14 +84,22 @@ class Recommender(nn.Module):
         self.items = frozen_linear(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32)))
         self.intent_proj = frozen_linear(torch.zeros(width, width))
         self.rating_proj = frozen_linear(torch.zeros(width, width))
-        given = torch.zeros(items) if prior is None else torch.from_numpy(np.asarray(prior, dtype=np.float32))
         self.prior: Tensor
-        self.register_buffer("prior", given, persistent=False)
+        self.register_buffer("prior", torch.zeros(items), persistent=False)
+        if prior is not None:
+            self.set_prior(prior)
 
     @property
     def catalogue_size(self) -> int:
         """How many items are scored."""
         return int(self.items.weight.shape[0])
+
+    def set_prior(self, prior: Floats) -> None:
+        """Add `prior`, (N,), to every score from now on; raises UnsafeUpdateError if it does not fit."""
+        given = torch.from_numpy(np.array(prior, dtype=np.float32))
+        if given.shape != self.prior.shape or not given.isfinite().all():
+            raise UnsafeUpdateError(f"A prior of shape {tuple(given.shape)} does not fit {len(self.prior)} items.")
+        self.prior.copy_(given)
 
     def state(self, *inputs: Tensor) -> UserState:
         """The tower's state, its query projected and scaled, ready for `items`."""

@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,12 +23,13 @@ class Ledger:
     """A ledger file held open by one process at a time.
 
     Opening verifies the whole chain and cuts off a torn last line, whose `append` never
-    returned; a whole last entry that lacks only its line end counts as spent. Raises
-    VerificationError if a line was edited or removed, RefusedError if another process
-    writes the file.
+    returned; a whole last entry that lacks only its line end counts as spent. seal: told
+    every new head, after its entry is on the disk. Raises VerificationError if a line was
+    edited or removed, RefusedError if another process writes the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, seal: Callable[[str], None] = lambda _: None) -> None:
+        self._seal = seal
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         try:
@@ -80,6 +81,7 @@ class Ledger:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._entries.append(json.loads(line))
+        self._seal(self.head)
 
     def _keep(self, length: int) -> None:
         """Cut a torn end off, or give a whole last entry the line end that it lacks."""

@@ -1,14 +1,15 @@
 """What a run may say about its privacy: one dictionary, recomputed from the ledger."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedrec.errors import VerificationError
-from fedrec.privacy.accounting import ACCOUNTANT, Spending, checked_epsilon, epsilon_of, spending_by_client
+from fedrec.privacy.accounting import ACCOUNTANT, checked_epsilon, composed, epsilon_of, spending_by_client
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.plan import ADJACENCY, PrivacyPlan
+from fedrec.privacy.plan import ADJACENCY, GaussianSpend, PrivacyPlan
 
 NOT_PRIVATE = {
     "mode": "none",
@@ -30,7 +31,7 @@ def privacy_statement(
     if plan is None:
         return dict(NOT_PRIVATE)
     spendings = spending_by_client(events)
-    worst = max(spendings.values(), key=lambda spent: epsilon_of(spent, delta=plan.delta), default=())
+    worst = max(set(spendings.values()), key=lambda spent: epsilon_of(spent, delta=plan.delta), default=())
     epsilon = checked_epsilon(worst, delta=plan.delta)
     guarantee = system_noise and all(event["guarantee"] for event in events)
     statement = (
@@ -38,7 +39,7 @@ def privacy_statement(
         "on the client that took part most"
     )
     return {
-        "mode": "local",
+        "mode": plan.mode,
         "unit": plan.unit,
         "unit_text": plan.unit_text(),
         "adjacency": ADJACENCY,
@@ -47,8 +48,8 @@ def privacy_statement(
         "delta": plan.delta,
         "accountant": ACCOUNTANT,
         "sampling": plan.sampling_text(),
-        "participations": participations(worst),
-        "participation_cap": plan.participation_cap,
+        "participations": max(participations(events).values(), default=0),
+        "participation_cap": plan.limits.cap,
         "clip_norm": plan.clip_norm,
         "noise_multiplier": plan.noise_multiplier,
         "guarantee": guarantee,
@@ -62,9 +63,22 @@ def _up(value: float, digits: int) -> float:
     return math.ceil(value * scale) / scale
 
 
-def participations(spending: Spending) -> int:
-    """How many participations a client's spending holds, interrupted ones included."""
-    return sum(count for _, count in spending)
+def participations(events: Iterable[Mapping[str, Any]]) -> Counter[int]:
+    """How often each client took part, by the events of a server's ledger, interrupted attempts included."""
+    return Counter(client for event in events if event["kind"] == "update" for client in event["participants"])
+
+
+def most_spent(events: Sequence[dict[str, Any]]) -> list[GaussianSpend]:
+    """What any one client of a ledger has spent at most, in every kind of spend: a bound for each of them."""
+    most: Counter[GaussianSpend] = Counter()
+    for spending in set(spending_by_client(events).values()):
+        most |= Counter(dict(spending))
+    return list(most.elements())
+
+
+def composed_epsilon(spends: Sequence[GaussianSpend], delta: float) -> float:
+    """Epsilon of a list of spends, as a budget asks for it."""
+    return epsilon_of(composed(spends), delta=delta)
 
 
 def check_client_ledgers(server_events: Sequence[dict[str, Any]], clients: Iterable[tuple[int, Path]]) -> None:
@@ -72,11 +86,11 @@ def check_client_ledgers(server_events: Sequence[dict[str, Any]], clients: Itera
 
     Raises VerificationError if a client has spent more than the server's ledger knows of.
     """
-    known = {client: participations(spent) for client, spent in spending_by_client(server_events).items()}
+    known = participations(server_events)
     for client, path in clients:
-        spent = len(read_events(path))
-        if spent > known.get(client, 0):
+        spent = sum(event["kind"] == "update" for event in read_events(path))
+        if spent > known[client]:
             raise VerificationError(
-                f"A client's ledger holds {spent} participations and the server's {known.get(client, 0)} for it. "
+                f"A client's ledger holds {spent} participations and the server's {known[client]} for it. "
                 "Do not publish an epsilon for this run; report it as a fault."
             )

@@ -4,7 +4,7 @@ Every update has weight 1 and the sum is divided by the EXPECTED cohort, a const
 sensitivity then does not depend on who replied.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,22 @@ import numpy.typing as npt
 from fedrec.config import FederationConfig
 from fedrec.errors import UnsafeUpdateError
 from fedrec.model.adapter import FlatAdapter
+from fedrec.privacy.mechanism import clip_update
+from fedrec.training.blocks import Block, total_size
 
 Doubles = npt.NDArray[np.float64]
 
 
 class UpdateSum:
-    """A running float64 sum of updates; memory does not grow with the cohort."""
+    """A running float64 sum of updates; memory does not grow with the cohort.
 
-    def __init__(self, size: int) -> None:
-        self._sum: Doubles = np.zeros(size)
+    size: P, of the first block. blocks: what a reply consists of where the server bounds
+    every client (`central` mode); without them a reply is added as it is.
+    """
+
+    def __init__(self, size: int, *, blocks: Sequence[Block] = ()) -> None:
+        self._blocks = blocks
+        self._sum: Doubles = np.zeros(total_size(blocks) if blocks else size)
         self.count = 0
 
     def add(self, update: npt.NDArray[np.floating[Any]]) -> None:
@@ -34,12 +41,27 @@ class UpdateSum:
         # An entry that float32 cannot hold would make the adapter infinite; NaN fails this too.
         if not (np.abs(update) <= np.finfo(np.float32).max).all():
             raise UnsafeUpdateError("An update is not finite.")
-        self._sum += update
+        self._sum += self._bounded(update) if self._blocks else update
         self.count += 1
+
+    @property
+    def value(self) -> Doubles:
+        """The sum so far."""
+        return self._sum
 
     def mean(self, *, expected: int) -> Doubles:
         """The sum divided by the expected cohort."""
         return self._sum / expected
+
+    def _bounded(self, update: npt.NDArray[np.floating[Any]]) -> Doubles:
+        """Every block at its own bound, whatever the client has done: a hostile one moves the sum no further."""
+        parts = np.split(update, np.cumsum([block.size for block in self._blocks])[:-1])
+        return np.concatenate(
+            [
+                clip_update(part, clip_norm=block.clip_norm) if block.clip_norm else part.astype(np.float64)
+                for block, part in zip(self._blocks, parts, strict=True)
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,26 @@ once. Training that was interrupted after it was paid for is paid for again.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fedrec.config import TrainingConfig
+from fedrec.data.sequences import Floats
 from fedrec.errors import BudgetError, FedrecError, RefusedError
 from fedrec.files import write_atomically
 from fedrec.model.adapter import AdaptedModel, FlatAdapter, require_layout
+from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger, read_events
-from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
+from fedrec.privacy.statement import composed_epsilon
+from fedrec.training.blocks import Task, blocks_of
+from fedrec.training.contribution import clipped_update, popularity_vector
 from fedrec.training.examples import Example
 from fedrec.training.local import LocalTask, local_update
 
@@ -30,16 +37,21 @@ _LARGEST_ENTRY = 1e6
 class Instruction:
     """What the server sends: everything in it is public.
 
-    token: names this round of this run; a stored reply is found by it.
+    token: names this attempt at this round; a stored reply is found by it. run: tells the
+    rounds of one run, whose noise may be correlated, from those of another.
     plan: what the server believes the client will do; the client holds its own.
+    task: what the reply's vector is. prior: (N,) log popularity where one was released.
     """
 
+    run: str
     round: int
     token: str
     adapter: FlatAdapter
     layout: str
     plan: PrivacyPlan | None
     negatives_seed: int
+    task: Task = "update"
+    prior: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +69,7 @@ class Reply:
 
 
 class ClientStore:
-    """What a client keeps between rounds: its ledger and its last noised reply."""
+    """What a client keeps between rounds: its ledger and its last reply."""
 
     def __init__(self, folder: Path) -> None:
         self.ledger = folder / "ledger.jsonl"
@@ -76,13 +88,17 @@ class ClientStore:
         head = json.dumps({"token": token, "attempts": attempts}).encode()
         write_atomically(self._reply, head + b"\n" + update.astype("<f4").tobytes(), mode=0o600)
 
+    def erase(self) -> None:
+        """Forget the reply; the ledger stays: its entries tell of no content, and spent is spent."""
+        self._reply.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """One client: its examples, its own privacy plan, and its store.
+    """One client: its examples, its own privacy plan and budget, and its store.
 
-    examples: made when asked for. source_for: the randomness of a round. store: only a
-    client that pays for noise needs one.
+    examples: made when asked for. source_for: the randomness of a round, used in `local`
+    mode. store: only a client that spends needs one. now: UTC seconds.
     """
 
     id: int
@@ -92,6 +108,8 @@ class Client:
     plan: PrivacyPlan | None
     source_for: Callable[[int], RandomSource]
     store: ClientStore
+    budget: Budget | None = None
+    now: Callable[[], float] = time.time
 
     def reply(self, instruction: Instruction) -> Reply:
         """Take part in a round.
@@ -99,55 +117,99 @@ class Client:
         Raises RefusedError, BudgetError or LayoutError where it must not take part and has
         spent nothing on this round; a fault after spending is a reply without an update.
         """
-        require_layout(self.model.layout.hash, instruction.layout)
-        if instruction.plan != self.plan:
-            raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
-        # What the server alone decides is refused before anything is paid for it.
-        self.model.load(instruction.adapter)
-        if np.abs(instruction.adapter).max(initial=0.0) > _LARGEST_ENTRY:
-            raise RefusedError(f"The server's adapter has entries over {_LARGEST_ENTRY:g}. Ask the operator.")
+        self._require_sound(instruction)
         task = LocalTask(adapter=instruction.adapter, negatives_seed=instruction.negatives_seed)
         if self.plan is None:
             return Reply(client=self.id, update=local_update(self.model, self.examples(), task, self.training))
         if stored := self.store.reply(instruction.token):
             return Reply(client=self.id, update=stored[0], attempts=stored[1])
-        source = self.source_for(instruction.round)
+        source = self.source_for(instruction.round) if self.plan.mode == "local" else None
         try:
-            attempts = self._pay(self.plan, instruction, guarantee=source.guarantee)
-            update = self._private_update(task, self.plan, source)
+            attempts = self._pay(self.plan, instruction, guarantee=source.guarantee if source else None)
+            update = self._contribution(instruction.task, task, self.plan, source)
         except FedrecError as error:
             # What was paid for is told even when nothing comes of it, so that the server charges it too.
-            if attempts := self._attempts(instruction.token):
+            if attempts := self._attempts(instruction):
                 return Reply(client=self.id, code=type(error).__name__, attempts=attempts)
             raise
         self.store.keep(instruction.token, update, attempts=attempts)
         return Reply(client=self.id, update=update, attempts=attempts)
 
-    def _private_update(self, task: LocalTask, plan: PrivacyPlan, source: RandomSource) -> FlatAdapter:
-        """The noised update; noise alone where training fails, as the kind of a fault could tell of the data."""
+    def _require_sound(self, instruction: Instruction) -> None:
+        """Refuse, before anything is paid for it, what the server alone decides."""
+        require_layout(self.model.layout.hash, instruction.layout)
+        if instruction.plan != self.plan:
+            raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
+        if instruction.task == "popularity" and not (self.plan and self.plan.popularity):
+            raise RefusedError("The server asks for a popularity release that is not in the plan. Ask the operator.")
+        self.model.load(instruction.adapter)
+        if np.abs(instruction.adapter).max(initial=0.0) > _LARGEST_ENTRY:
+            raise RefusedError(f"The server's adapter has entries over {_LARGEST_ENTRY:g}. Ask the operator.")
+        if instruction.prior is not None:
+            self.model.base.set_prior(instruction.prior)
+
+    def _contribution(self, kind: Task, task: LocalTask, plan: PrivacyPlan, source: RandomSource | None) -> FlatAdapter:
+        """What is sent; as if without data where making it fails, as the kind of a fault could tell of the data."""
         try:
-            return local_update(self.model, self.examples(), task, self.training, plan=plan, source=source)
+            return self._vector(kind, task, plan, source, self.examples())
         except Exception:
-            return local_update(self.model, [], task, self.training, plan=plan, source=source)
+            return self._vector(kind, task, plan, source, [])
 
-    def _attempts(self, token: str) -> int:
-        return len([event for event in read_events(self.store.ledger) if event["token"] == token])
+    def _vector(
+        self,
+        kind: Task,
+        task: LocalTask,
+        plan: PrivacyPlan,
+        source: RandomSource | None,
+        examples: Sequence[Example],
+    ) -> FlatAdapter:
+        if kind == "popularity" and plan.popularity:
+            return popularity_vector(examples, catalogue=self.model.base.catalogue_size, items=plan.popularity.items)
+        if plan.mode == "central":
+            return clipped_update(self.model, examples, task, self.training, plan)
+        return local_update(self.model, examples, task, self.training, plan=plan, source=source)
 
-    def _pay(self, plan: PrivacyPlan, instruction: Instruction, *, guarantee: bool) -> int:
+    def _attempts(self, instruction: Instruction) -> int:
+        events = read_events(self.store.ledger)
+        return len([event for event in events if event["token"] == instruction.token and event["kind"] != "metrics"])
+
+    def _pay(self, plan: PrivacyPlan, instruction: Instruction, *, guarantee: bool | None) -> int:
+        """Write what this participation spends, and return which attempt at this round it is."""
+        blocks = blocks_of(plan, instruction.task, size=self.model.layout.size)
         with Ledger(self.store.ledger) as ledger:
-            spent = ledger.entries
-            if len(spent) >= plan.participation_cap:
-                raise BudgetError(f"This client has taken part {len(spent)} times, its cap. It takes part no more.")
-            attempts = 1 + len([event for event in spent if event["token"] == instruction.token])
-            ledger.append(
-                {
-                    **plan.participation.as_event(),
-                    "unit": plan.unit,
-                    "clip_norm": plan.clip_norm,
-                    "round": instruction.round,
-                    "token": instruction.token,
-                    "attempt": attempts,
-                    "guarantee": guarantee,
-                }
-            )
+            entries = ledger.entries
+            self._require_room(plan, instruction, entries, [block.spend for block in blocks])
+            attempts = 1 + len([e for e in entries if e["token"] == instruction.token and e["kind"] == blocks[0].kind])
+            for block in blocks:
+                ledger.append(
+                    {
+                        **plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm),
+                        "run": instruction.run,
+                        "round": instruction.round,
+                        "token": instruction.token,
+                        "attempt": attempts,
+                        "guarantee": guarantee,
+                        "time": int(self.now()),
+                    }
+                )
         return attempts
+
+    def _require_room(
+        self,
+        plan: PrivacyPlan,
+        instruction: Instruction,
+        entries: Sequence[Mapping[str, Any]],
+        spends: Sequence[GaussianSpend],
+    ) -> None:
+        """Raise BudgetError unless cap, separation, rate limits and lifetime budget all allow it."""
+        taken = [entry for entry in entries if entry["kind"] == instruction.task]
+        cap = plan.limits.cap if instruction.task == "update" else 1
+        if len(taken) >= cap:
+            raise BudgetError(f"This client has taken part {len(taken)} times, its cap. It takes part no more.")
+        rounds = [entry["round"] for entry in taken if entry["run"] == instruction.run]
+        if plan.bands > 1 and any(abs(instruction.round - each) < plan.limits.separation for each in rounds):
+            raise BudgetError(
+                f"This client takes part every {plan.limits.separation} rounds at most. Ask it again later."
+            )
+        if self.budget:
+            self.budget.require_room(entries, spends, now=self.now(), epsilon_of=composed_epsilon)

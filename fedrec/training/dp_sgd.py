@@ -57,17 +57,19 @@ def private_steps(
     source: RandomSource,
     positions_per_example: int = 1,
 ) -> None:
-    """Move `parameters` by `plan.steps` private steps of size learning_rate / expected_batch.
+    """Move `parameters` by `plan.local.steps` private steps of size learning_rate / expected_batch.
 
     loss_of: (B,) losses of a batch, examples uncoupled. positions_per_example: rows that
     a module may see per example, summed before clipping.
-    Raises UnsafeUpdateError if a step is not finite.
+    Raises UnsafeUpdateError if a step is not finite, or the plan has no local steps.
     """
-    sgd = torch.optim.SGD(list(parameters), lr=learning_rate / plan.expected_batch)
+    if plan.local is None:
+        raise UnsafeUpdateError(f"A plan of mode {plan.mode} has no private steps. Train plainly and clip.")
+    sgd = torch.optim.SGD(list(parameters), lr=learning_rate / plan.local.expected_batch)
     optimizer = SourceNoiseOptimizer(sgd, plan=plan, source=source)
     with per_example_gradients(model):
-        for _ in range(plan.steps):
-            coins = source.coins(len(examples), probability=plan.sampling_rate)
+        for _ in range(plan.local.steps):
+            coins = source.coins(len(examples), probability=plan.local.sampling_rate)
             batch = [example for example, heads in zip(examples, coins, strict=True) if heads]
             optimizer.zero_grad(set_to_none=True)
             fill_example_gradients(parameters, batch, loss_of, positions_per_example=positions_per_example)

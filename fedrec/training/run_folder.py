@@ -15,11 +15,14 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from fedrec.data.sequences import Floats
 from fedrec.errors import ConfigError, VerificationError
 from fedrec.files import write_atomically
 from fedrec.training.aggregation import ServerState
 
 ROUNDS = "rounds.jsonl"
+_LEDGER = "ledger.jsonl"
+_PRIOR = "prior.safetensors"
 
 
 class RunFolder:
@@ -44,7 +47,7 @@ class RunFolder:
 
     @property
     def ledger(self) -> Path:
-        return self.path / "ledger.jsonl"
+        return self.path / _LEDGER
 
     @property
     def releases(self) -> Path:
@@ -53,6 +56,18 @@ class RunFolder:
     @property
     def signing_key(self) -> Path:
         return self.path / "signing.key"
+
+    @property
+    def seal(self) -> Path:
+        return self.path / "ledger.seal"
+
+    @property
+    def noise(self) -> Path:
+        return self.path / "noise.bin"
+
+    @property
+    def noise_key(self) -> Path:
+        return self.path / "noise.key"
 
     def client(self, client: int) -> Path:
         """Where a simulated client keeps what would be on its device."""
@@ -89,6 +104,19 @@ class RunFolder:
             begun: dict[str, Any] = json.loads(file.read_text())
             return begun if begun["round"] == round_number else None
 
+    def prior(self) -> Floats | None:
+        """(N,) the popularity that this run released; None before that."""
+        file = self.path / _PRIOR
+        if not file.exists():
+            return None
+        with _intact(file):
+            prior: Floats = load_file(file)["prior"]
+            return prior
+
+    def keep_prior(self, prior: Floats) -> None:
+        """Put the released popularity on the disk before anybody sees it."""
+        write_atomically(self.path / _PRIOR, save({"prior": prior}))
+
     def begin(self, pending: dict[str, Any]) -> None:
         """Remember a round before anybody is asked."""
         write_atomically(self.path / "pending.json", json.dumps(pending).encode())
@@ -122,3 +150,10 @@ def _intact(file: Path) -> Iterator[None]:
 def client_folder(run: Path, client: int) -> Path:
     """Where a simulated client keeps what would be on its device."""
     return run / "clients" / str(client)
+
+
+def ledger_of(run: Path) -> Path:
+    """The ledger of a run folder; raises ConfigError where there is none."""
+    if not (run / _LEDGER).exists():
+        raise ConfigError(f"{run} holds no ledger. Name the folder of a run under a private mode.")
+    return run / _LEDGER

@@ -21,6 +21,7 @@ from fedrec.model.catalogue_index import encode_queries, index_for
 from fedrec.model.item_index import ItemIndex
 from fedrec.model.scorer import ModelScorer
 from fedrec.model.text_encoder import TextEncoder
+from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan, plan_of
 from fedrec.privacy.randomness import RandomSource, noise_source
 from fedrec.training.client import Client, ClientStore
@@ -65,6 +66,7 @@ class Workbench:
             plan=self.plan,
             source_for=source_for,
             store=ClientStore(store),
+            budget=Budget.of(scenario.budget, delta=scenario.privacy.delta) if self.plan else None,
         )
 
     def examples(self, client: int) -> list[Example]:
@@ -108,7 +110,7 @@ def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = N
         index=index,
         query_vectors=query_vectors,
         model=adapt(model, scenario.model, scenario.adapter, index),
-        plan=plan_of(scenario.privacy, scenario.training),
+        plan=plan_of(scenario),
         members=_members(sequences, scenario),
     )
 
@@ -128,8 +130,8 @@ def _members(sequences: Sequences, scenario: Scenario) -> list[Ints]:
 
 
 def _prior(scenario: Scenario, dataset: Dataset, split: Split) -> Floats | None:
-    """(N,) log popularity, from the catalogue itself or counted on training data."""
-    if scenario.model.prior == "none":
+    """(N,) log popularity, from the catalogue itself or counted on training data; a released one comes later."""
+    if scenario.model.prior in ("none", "released"):
         return None
     if scenario.model.prior == "public":
         column = dataset.catalogue()["popularity"]

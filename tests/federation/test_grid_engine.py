@@ -33,6 +33,7 @@ def an_instruction(**changes: Any) -> Instruction:
         "token": "token",
         "adapter": np.arange(SIZE, dtype=np.float32),
         "layout": "layout",
+        "run": "run",
         "plan": a_plan(),
         "negatives_seed": 2**63 + 5,
     }

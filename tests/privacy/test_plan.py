@@ -5,14 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.config import PrivacyConfig, TrainingConfig
+from fedrec.config import Scenario, TrainingConfig
 from fedrec.errors import ConfigError
 from fedrec.privacy.plan import GaussianSpend, plan_of
+from fedrec.privacy_config import PrivacyConfig
 from tests.small_worlds import a_plan
 
 
 def test_no_privacy_has_no_plan():
-    assert plan_of(PrivacyConfig(mode="none"), TrainingConfig()) is None
+    assert plan_of(Scenario(name="open")) is None
 
 
 def test_the_plan_is_what_the_scenario_asks_for():
@@ -27,10 +28,10 @@ def test_the_plan_is_what_the_scenario_asks_for():
         delta=1e-7,
         segment_days=14,
     )
-    plan = plan_of(privacy, TrainingConfig(steps=9))
+    plan = plan_of(Scenario(name="closed", privacy=privacy, training=TrainingConfig(steps=9)))
     assert plan.participation == GaussianSpend(noise_multiplier=2.5, sampling_rate=0.25, steps=9)
     assert plan.noise_std == pytest.approx(0.75)
-    assert (plan.participation_cap, plan.delta, plan.segment_days, plan.expected_batch) == (3, 1e-7, 14, 7)
+    assert (plan.limits.cap, plan.delta, plan.local.segment_days, plan.local.expected_batch) == (3, 1e-7, 14, 7)
 
 
 def test_a_plan_cannot_be_changed():

@@ -10,7 +10,7 @@ PLAN = a_plan(noise_multiplier=4.0)
 
 
 def entry(participants, *, guarantee=True):
-    return {**PLAN.participation.as_event(), "participants": participants, "guarantee": guarantee}
+    return {**PLAN.participation.as_event(), "kind": "update", "participants": participants, "guarantee": guarantee}
 
 
 def test_a_run_without_noise_says_that_it_is_not_private():
@@ -54,15 +54,16 @@ def test_a_ledger_that_cannot_be_accounted_gives_no_statement():
         privacy_statement(PLAN, [{**entry([1]), "mechanism": "new"}], system_noise=True)
 
 
-def test_participations_count_every_composition():
-    assert participations(((PLAN.participation, 3), (a_plan(steps=2).participation, 2))) == 5
+def test_participations_count_updates_and_nothing_else():
+    events = [entry([1, 2]), entry([1]), {**entry([1]), "kind": "metrics"}]
+    assert participations(events) == {1: 2, 2: 1}
 
 
 def client_ledger(tmp_path, client, entries):
     path = tmp_path / str(client) / "ledger.jsonl"
     with Ledger(path) as ledger:
         for _ in range(entries):
-            ledger.append({"mechanism": "any"})
+            ledger.append({"kind": "update"})
     return client, path
 
 

@@ -49,6 +49,7 @@ def a_client(
 def an_instruction(model: AdaptedModel, **changes: Any) -> Instruction:
     """What a server would ask of it in round 1."""
     given: dict[str, Any] = {
+        "run": "run",
         "round": 1,
         "token": "token-1",
         "adapter": np.zeros(model.layout.size, np.float32),

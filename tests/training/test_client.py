@@ -125,7 +125,7 @@ def test_an_adapter_that_no_training_made_is_refused_before_anything_is_paid(tmp
 @pytest.fixture
 def exhausted(tmp_path, model):
     client = a_client(3, tmp_path, model)
-    for number in range(PLAN.participation_cap):
+    for number in range(PLAN.limits.cap):
         client.reply(an_instruction(model, round=number, token=f"token-{number}"))
     return client
 
@@ -157,7 +157,7 @@ def test_interruptions_count_towards_the_cap_and_the_server_is_told_of_them(tmp_
     def cut():
         raise PowerCutError
 
-    for _ in range(PLAN.participation_cap):
+    for _ in range(PLAN.limits.cap):
         with pytest.raises(PowerCutError):
             a_client(3, tmp_path, model, examples=cut).reply(an_instruction(model))
     reply = a_client(3, tmp_path, model).reply(an_instruction(model))
@@ -173,8 +173,8 @@ def test_interruptions_count_towards_the_cap_and_the_server_is_told_of_them(tmp_
         ({"plan": None}, RefusedError),
         ({"plan": replace(PLAN, noise_multiplier=PLAN.noise_multiplier / 2)}, RefusedError),
         ({"plan": replace(PLAN, clip_norm=50.0)}, RefusedError),
-        ({"plan": replace(PLAN, steps=2)}, RefusedError),
-        ({"plan": replace(PLAN, participation_cap=10**6)}, RefusedError),
+        ({"plan": replace(PLAN, local=replace(PLAN.local, steps=2))}, RefusedError),
+        ({"plan": replace(PLAN, limits=replace(PLAN.limits, cap=10**6))}, RefusedError),
     ],
 )
 def test_a_foreign_layout_or_plan_is_refused_before_anything_is_spent(tmp_path, model, changes, error):

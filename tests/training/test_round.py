@@ -12,8 +12,9 @@ from fedrec.privacy.ledger import GENESIS, Ledger, read_events
 from fedrec.privacy.statement import check_client_ledgers
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Reply
-from fedrec.training.round import Hooks, Recipe, run_rounds
+from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
+from fedrec.training.server_round import Recipe
 from tests.small_worlds import a_model
 from tests.training.clients import PLAN, a_client
 
@@ -50,7 +51,8 @@ def a_recipe(plan=PLAN, **federation):
         layout="layout",
         run_id="run",
         seed=1,
-        guarantee=True,
+        noise="system",
+        catalogue=8,
     )
 
 
@@ -82,6 +84,7 @@ def test_a_record_holds_no_clients_value(tmp_path):
         "validation",
         "ledger_head",
         "guarantee",
+        "released_metrics",
     }
     assert set(folder.rounds()[0]) == keys
 
@@ -198,7 +201,7 @@ def test_a_repeated_claim_of_interruptions_is_charged_once(tmp_path):
     assert charged(folder)[2] == 3
 
 
-@pytest.mark.parametrize(("claim", "believed"), [(10**9, PLAN.participation_cap), (-7, 1), (0, 1)])
+@pytest.mark.parametrize(("claim", "believed"), [(10**9, PLAN.limits.cap), (-7, 1), (0, 1)])
 def test_a_claim_of_attempts_is_believed_up_to_the_cap(tmp_path, claim, believed):
     engine = Toy(odd={2: lambda reply: [Reply(client=2, update=reply.update, attempts=claim)]})
     _, folder = run(tmp_path, engine, a_recipe())
@@ -208,17 +211,17 @@ def test_a_claim_of_attempts_is_believed_up_to_the_cap(tmp_path, claim, believed
 def test_no_client_is_drawn_beyond_its_cap(tmp_path):
     engine = Toy(clients=3)
     _, folder = run(tmp_path, engine, a_recipe(rounds=12, cohort=2))
-    assert charged(folder) == dict.fromkeys(range(3), PLAN.participation_cap)
+    assert charged(folder) == dict.fromkeys(range(3), PLAN.limits.cap)
     assert [len(cohort) for _, cohort in engine.asked][-3:] == [1, 0, 0] or folder.rounds()[-1]["asked"] == 0
     assert folder.rounds()[-1]["replies"] == 0
 
 
 def test_without_privacy_nothing_is_charged_and_no_cap_holds(tmp_path):
     engine = Toy(clients=2)
-    state, folder = run(tmp_path, engine, a_recipe(None, rounds=PLAN.participation_cap + 3, cohort=2))
+    state, folder = run(tmp_path, engine, a_recipe(None, rounds=PLAN.limits.cap + 3, cohort=2))
     assert read_events(folder.ledger) == []
     assert {len(cohort) for _, cohort in engine.asked} == {2}
-    assert state.steps == PLAN.participation_cap + 3
+    assert state.steps == PLAN.limits.cap + 3
     assert folder.rounds()[0]["epsilon"] is None
 
 
@@ -235,7 +238,13 @@ def test_every_round_has_a_token_and_negatives_of_its_own_and_another_run_other_
     run(tmp_path / "one", one, a_recipe(rounds=4))
     recipe = a_recipe(rounds=4)
     again = Recipe(
-        federation=recipe.federation, plan=PLAN, layout="layout", run_id="second", seed=recipe.seed, guarantee=True
+        federation=recipe.federation,
+        plan=PLAN,
+        layout="layout",
+        run_id="second",
+        seed=recipe.seed,
+        noise="system",
+        catalogue=8,
     )
     run(tmp_path / "other", other, again)
     tokens = [instruction.token for engine in (one, other) for instruction, _ in engine.asked]
@@ -354,7 +363,8 @@ def federate(path, fuse):
         layout=model.layout.hash,
         run_id="run",
         seed=1,
-        guarantee=False,
+        noise="seeded",
+        catalogue=8,
     )
     hooks = Hooks(
         measure=lambda _: fuse.point("measure"),

@@ -1,0 +1,67 @@
+"""Charging the server's ledger for a round, before anything of it is used."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fedrec.privacy.ledger import Ledger
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.training.blocks import Block
+from fedrec.training.collecting import Collected
+
+_RELEASED = {"update": "adapter of round {}", "metrics": "metrics of round {}", "popularity": "popularity"}
+
+
+def pay(
+    ledger: Ledger, plan: PrivacyPlan, collected: Collected, blocks: Sequence[Block], *, guarantee: bool, dropped: bool
+) -> None:
+    """Write what an attempt at a round spent, once per token, and each attempt that an interruption wasted.
+
+    guarantee: whether the noise is secret. dropped: too few replied, and nothing is released.
+    """
+    for block in blocks:
+        event = {
+            **plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm),
+            "round": collected.round,
+            "token": collected.token,
+            "guarantee": guarantee,
+        }
+        written = [
+            entry for entry in ledger.entries if entry["token"] == collected.token and entry["kind"] == block.kind
+        ]
+        _pay_interrupted(ledger, event, collected, written)
+        rounds = [entry for entry in written if "attempt" not in entry]
+        owing = _owing(collected, rounds)
+        if owing or not rounds:
+            released = _RELEASED[block.kind].format(collected.round)
+            if dropped:
+                released = f"nothing: too few replies in round {collected.round}"
+            replies = {str(client): digest for client, digest in collected.replies.items() if client in owing}
+            ledger.append({**event, "participants": sorted(owing), "replies": replies, "released": released})
+
+
+def paid(ledger: Ledger, token: str) -> bool:
+    """Whether an attempt was charged."""
+    return any(entry["token"] == token and "attempt" not in entry for entry in ledger.entries)
+
+
+def _pay_interrupted(
+    ledger: Ledger, event: dict[str, Any], collected: Collected, written: Sequence[dict[str, Any]]
+) -> None:
+    known = {(entry.get("client"), entry.get("attempt")) for entry in written}
+    for client, attempt in collected.interrupted:
+        if (client, attempt) not in known:
+            wasted = {"participants": [client], "client": client, "attempt": attempt}
+            ledger.append({**event, **wasted, "released": "nothing: interrupted"})
+
+
+def _owing(collected: Collected, rounds: Sequence[dict[str, Any]]) -> set[int]:
+    """Who is not charged yet for what it sent.
+
+    A client that refused before an interruption may have taken part after it; and another
+    reply to the same round is other noise, as from a client that lost what it had stored.
+    """
+    charged = {client for entry in rounds for client in entry["participants"]}
+    seen = {(int(client), digest) for entry in rounds for client, digest in entry["replies"].items()}
+    told = {client for client, _ in seen} & collected.replies.keys()
+    again = {client for client in told if (client, collected.replies[client]) not in seen}
+    return {client for client in collected.spent if client not in charged or client in again}
