@@ -26,7 +26,7 @@ def clip_update(update: Vector, *, clip_norm: float) -> Doubles:
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     if not np.isfinite(norms).all():
         raise UnsafeUpdateError("An update is not finite. It cannot be clipped and is not counted.")
-    scale: Doubles = np.minimum(1.0, clip_norm / np.maximum(norms, np.finfo(np.float64).tiny))
+    scale: Doubles = clip_norm / np.maximum(norms, clip_norm)
     return rows * scale
 
 

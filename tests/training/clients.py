@@ -33,8 +33,9 @@ def a_client(
     plan: PrivacyPlan | None = PLAN,
     examples: Callable[[], Sequence[Example]] | None = None,
     source_for: Callable[[int], RandomSource] | None = None,
+    **more: Any,
 ) -> Client:
-    """A client with seeded noise."""
+    """A client with seeded noise; `more` is its budget and its clock."""
     return Client(
         id=number,
         model=model,
@@ -43,6 +44,7 @@ def a_client(
         plan=plan,
         source_for=source_for or (lambda round_number: seeded_source(0, "client", number, "round", round_number)),
         store=ClientStore(folder),
+        **more,
     )
 
 
