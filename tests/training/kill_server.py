@@ -1,0 +1,103 @@
+"""Kills a central server with SIGKILL at random moments of its writing, and prints what each kill left, as JSON.
+
+Loads once and forks every attempt. Clients are toys; ledger, seal, noise state and releases are real.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedrec.files import write_atomically
+from fedrec.privacy.ledger import Ledger, read_events
+from fedrec.privacy.plan import PopularityRelease
+from fedrec.privacy.seal import sealed_head
+from fedrec.release import public_key
+from fedrec.training.aggregation import ServerState
+from tests.training.central_worlds import PLAN, Crowd, a_recipe, run, some_hooks
+
+ROUNDS = 8
+RECIPE = a_recipe(
+    replace(PLAN, popularity=PopularityRelease(items=1, noise_multiplier=1.0), metrics_noise=4.0),
+    rounds=ROUNDS,
+    release_every=1,
+)
+
+
+def attempt(path: Path, *, kill_after: float | None) -> bool:
+    """Start or resume the run in a child, kill it after some seconds; whether it finished."""
+    child = os.fork()
+    if child == 0:
+        try:
+            run(path, Crowd(6), RECIPE, some_hooks(publish=lambda state, head: publish(path, state, head)))
+        except BaseException as error:  # a child must never return into the parent's loop
+            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise SystemExit("A resumed run failed.")
+    return os.WIFEXITED(status)
+
+
+def publish(path: Path, state: ServerState, head: str) -> None:
+    """A release that says what the ledger had said when it was made; another one of the same round is another file."""
+    content = {"round": state.round, "head": head, "adapter": state.adapter.tobytes().hex()}
+    name = f"{state.round:03d}-{abs(hash(content['adapter']))}.json"
+    write_atomically(path / "run" / "releases" / name, json.dumps(content).encode())
+
+
+def faults(path: Path) -> list[str]:
+    """What is wrong with a run folder as a kill left it: nothing, one hopes."""
+    folder = path / "run"
+    ledger = folder / "ledger.jsonl"
+    if not ledger.exists():
+        return []
+    with Ledger(ledger) as opened:  # verifies the chain, and cuts a torn end off as the next start would
+        heads, events = opened.hashes, opened.entries
+    paid = {event["round"] for event in events if event["kind"] == "update"}
+    found: list[str] = []
+    rounds: dict[int, str] = {}
+    for file in sorted((folder / "releases").glob("[0-9]*.json")):
+        release: dict[str, Any] = json.loads(file.read_text())
+        if release["round"] not in paid or release["head"] not in heads:
+            found.append(f"release of round {release['round']} without its entry")
+        if rounds.setdefault(release["round"], release["adapter"]) != release["adapter"]:
+            found.append(f"two releases of round {release['round']}")
+    if (folder / "signing.pub").exists() and (
+        sealed_head(folder / "ledger.seal", public_key(folder / "signing.pub")) or next(iter(heads))
+    ) not in heads:
+        found.append("a seal of what the ledger lacks")
+    return found
+
+
+def main(folder: Path, *, kills: int, seed: int) -> None:
+    """One whole run to learn how long it takes, then kills until there were enough."""
+    began = time.monotonic()
+    attempt(folder / "whole", kill_after=None)
+    usual = time.monotonic() - began
+    moments = random.Random(seed)  # noqa: S311  # moments to kill at, not secrets
+    found, killed, runs, resumed, wasted = [], 0, 0, 0, 0
+    while killed < kills:
+        path = folder / f"run-{runs}"
+        resumed += (path / "run" / "ledger.jsonl").exists()
+        if attempt(path, kill_after=moments.uniform(0.0, 0.5 * usual)):
+            events = read_events(path / "run" / "ledger.jsonl")
+            wasted += sum(event["kind"] == "update" for event in events) - ROUNDS
+            runs += 1
+        else:
+            killed += 1
+        found += faults(path)
+    print(json.dumps({"kills": killed, "runs": runs, "resumed": resumed, "paid_again": wasted, "faults": found}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), kills=int(sys.argv[2]), seed=int(sys.argv[3]))
