@@ -94,6 +94,13 @@ def test_a_section_that_is_no_table_is_refused():
         ("privacy", "delta", 1),
         ("privacy", "delta", float("nan")),
         ("privacy", "participations", 0),
+        ("budget", "epsilon", 0),
+        ("budget", "epsilon", float("nan")),
+        ("budget", "per_day", 0),
+        ("popularity", "items", 0),
+        ("popularity", "noise_multiplier", 0.1),
+        ("released_metrics", "noise_multiplier", 0),
+        ("correlated_noise", "bands", 0),
         ("training", "steps", 0),
         ("training", "negatives", -1),
         ("training", "learning_rate", float("nan")),
@@ -138,6 +145,47 @@ def test_a_private_hub_is_accepted():
 def test_what_a_private_mode_would_not_cover_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         parse(**hub(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"users_per_client": 3}}, "3 users would share"),
+        ({"privacy": {"mode": "central", "unit": "SEGMENT"}}, "privacy.unit"),
+        ({"privacy": {"mode": "central", "sampling_rate": 0.1}}, "for the steps of a client in local mode"),
+        ({"correlated_noise": {"bands": 4, "separation": 4}}, "Adam rescales"),
+        ({"adapter": {"ranks": {"history_proj": 4}, "train_a": True}}, "train_a"),
+    ],
+)
+def test_what_central_mode_cannot_account_is_refused_with_the_reason(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(**{"privacy": {"mode": "central"}, **changes})
+
+
+@pytest.mark.parametrize("mode", ["none", "local"])
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"model": {"prior": "released"}},
+        {"released_metrics": {"noise_multiplier": 4.0}},
+        {"correlated_noise": {"bands": 2, "separation": 2}},
+    ],
+)
+def test_what_only_a_server_noises_is_refused_elsewhere(mode, section):
+    with pytest.raises(ConfigError, match=f'privacy.mode is "{mode}"'):
+        parse(**{**HUB, "privacy": {"mode": mode}, **section})
+
+
+def test_noise_that_a_clients_rounds_would_share_is_refused():
+    with pytest.raises(ConfigError, match=r"separation 3 is under correlated_noise\.bands 4"):
+        parse(privacy={"mode": "central"}, correlated_noise={"bands": 4, "separation": 3})
+
+
+def test_the_twin_of_a_released_popularity_counts_it():
+    scenario = parse(
+        privacy={"mode": "central"}, model={"prior": "released"}, released_metrics={"noise_multiplier": 4.0}
+    )
+    assert scenario.without_privacy().model.prior == "counts"
 
 
 @pytest.mark.parametrize(

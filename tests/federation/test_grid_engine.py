@@ -14,8 +14,9 @@ from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.federation.messages import pack_instruction, pack_reply, unpack_instruction
+from fedrec.privacy.plan import PopularityRelease, PrivacyPlan
 from fedrec.training.client import Instruction, Reply
-from tests.small_worlds import a_plan
+from tests.small_worlds import a_central_plan, a_plan
 
 SIZE = 5
 
@@ -67,6 +68,26 @@ def test_an_instruction_arrives_as_it_was_sent() -> None:
         sent.negatives_seed,
     )
     assert found.adapter.tobytes() == sent.adapter.tobytes()
+    assert (found.run, found.task, found.prior) == (sent.run, "update", None)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        None,
+        a_plan(unit="SEGMENT"),
+        a_central_plan(
+            bands=3, separation=4, metrics_noise=5.0, popularity=PopularityRelease(items=3, noise_multiplier=2.0)
+        ),
+    ],
+)
+def test_a_plan_arrives_as_it_was_sent(plan: PrivacyPlan | None) -> None:
+    prior = np.arange(7, dtype=np.float32)
+    found = unpack_instruction(pack_instruction(an_instruction(plan=plan, task="popularity", prior=prior)))
+    assert found.plan == plan
+    assert found.task == "popularity"
+    assert found.prior is not None
+    assert found.prior.tobytes() == prior.tobytes()
 
 
 def test_a_reply_holds_one_vector_a_code_and_a_count_and_nothing_else() -> None:
@@ -184,7 +205,7 @@ def test_a_grid_without_nodes_is_refused() -> None:
 
 def mangled() -> Iterator[RecordDict]:
     """Instructions that a broken or hostile server might send."""
-    for name in ("round", "token", "layout", "plan", "negatives_seed"):
+    for name in ("run", "round", "token", "layout", "plan", "negatives_seed", "task"):
         content = pack_instruction(an_instruction())
         settings = dict(content.config_records["instruction"])
         settings.pop(name)
