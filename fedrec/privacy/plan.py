@@ -131,7 +131,7 @@ class PrivacyPlan:
 
     def event(self, spend: GaussianSpend, *, kind: str, clip_norm: float | None = None) -> dict[str, Any]:
         """What every entry of a ledger says of a spend under this plan; kind: what it was spent on."""
-        correlated = self.bands > 1 and kind == "update"
+        correlated = self.limits.separation > 1 and kind == "update"
         return {
             **spend.as_event(),
             **({"bands": self.bands, "separation": self.limits.separation} if correlated else {}),

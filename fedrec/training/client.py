@@ -207,9 +207,8 @@ class Client:
         if len(taken) >= cap:
             raise BudgetError(f"This client has taken part {len(taken)} times, its cap. It takes part no more.")
         rounds = [entry["round"] for entry in taken if entry["run"] == instruction.run]
-        if plan.bands > 1 and any(abs(instruction.round - each) < plan.limits.separation for each in rounds):
-            raise BudgetError(
-                f"This client takes part every {plan.limits.separation} rounds at most. Ask it again later."
-            )
+        rests = plan.limits.separation
+        if rests > 1 and any(abs(instruction.round - each) < rests for each in rounds):
+            raise BudgetError(f"This client takes part every {rests} rounds at most. Ask it again later.")
         if self.budget:
             self.budget.require_room(entries, spends, now=self.now(), epsilon_of=composed_epsilon)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fedrec.errors import UnsafeUpdateError
+from fedrec.model.adapter import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.aggregation import UpdateSum
 from fedrec.training.client import Instruction, Reply
@@ -35,7 +36,7 @@ class Collected:
 
     total: of the sound replies. spent: clients that are charged. interrupted: client and
     number of each attempt that it paid for and that gave nothing. replies: a hash of each
-    counted one.
+    counted one that was noised by its client, an empty text for any other.
     """
 
     round: int
@@ -60,7 +61,7 @@ def ask(
     for reply in engine.collect(instruction, cohort, timeout=timeout):
         code = _take(reply, total, answered, spent)
         if not code and reply.update is not None:
-            replies[reply.client] = hashlib.sha256(reply.update.tobytes()).hexdigest()[:16]
+            replies[reply.client] = _digest(reply.update, instruction.plan)
         failures.update([code] if code else [])
         if reply.client in spent and code != "duplicate":
             interrupted += [(reply.client, attempt) for attempt in range(1, _believable(reply, instruction.plan))]
@@ -110,7 +111,7 @@ def eligible(
         if entry["kind"] == "update":
             taken.update(entry["participants"])
             last.update(dict.fromkeys(entry["participants"], entry["round"]))
-    rests = plan.limits.separation if plan.bands > 1 else 0
+    rests = plan.limits.separation if plan.limits.separation > 1 else 0
     return [
         client
         for client in clients
@@ -121,6 +122,13 @@ def eligible(
 def _believable(reply: Reply, plan: PrivacyPlan | None) -> int:
     """The attempts that a reply claims, at most what an honest client would make."""
     return min(reply.attempts, plan.limits.cap) if plan else 0
+
+
+def _digest(update: FlatAdapter, plan: PrivacyPlan | None) -> str:
+    """Tells one noised reply from another; of an update without noise even a hash would tell."""
+    if plan is None or plan.mode != "local":
+        return ""
+    return hashlib.sha256(update.tobytes()).hexdigest()[:16]
 
 
 def _take(reply: Reply, total: UpdateSum, answered: set[int], asked: Iterable[int]) -> str:

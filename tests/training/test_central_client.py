@@ -83,8 +83,9 @@ def test_erasing_its_data_keeps_what_it_has_spent(tmp_path, model):
         ask(client, model, 4)
 
 
-def test_under_correlated_noise_it_rests_between_two_rounds_of_a_run(tmp_path, model):
-    plan = a_central_plan(bands=3, separation=3, cap=9)
+@pytest.mark.parametrize("bands", [1, 3])
+def test_it_rests_between_two_rounds_of_a_run(tmp_path, model, bands):
+    plan = a_central_plan(bands=bands, separation=3, cap=9)
     client = a_client(3, tmp_path, model, plan=plan)
     ask(client, model, 5, plan=plan)
     for number in (3, 6, 7):

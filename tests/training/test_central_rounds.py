@@ -253,6 +253,17 @@ def test_released_metrics_are_means_with_the_noise_that_is_on_them(tmp_path):
         assert found[metric]["noise_std"] == pytest.approx(4 * 2 / 400, rel=0.2)
 
 
+def test_a_ledger_holds_no_hash_of_an_update_without_noise(tmp_path):
+    _, folder = run(tmp_path, Crowd(), a_recipe(MEASURED, rounds=2))
+    assert {digest for event in read_events(folder.ledger) for digest in event["replies"].values()} == {""}
+
+
+def test_clients_rest_under_independent_noise_too_where_the_plan_counts_on_it(tmp_path):
+    plan = a_central_plan(separation=3, cap=40)
+    _, folder = run(tmp_path, Crowd(12), a_recipe(plan, rounds=6))
+    assert max(participations(read_events(folder.ledger)).values()) <= 2
+
+
 def test_the_sealed_head_is_the_last_entry(tmp_path):
     _, folder = run(tmp_path, Crowd(), a_recipe(rounds=3))
     assert json.loads(folder.seal.read_text())["head"] == ledger_head(folder.ledger)
