@@ -13,6 +13,12 @@ LIGHT = [
     "fedrec.model.item_index",
     "fedrec.privacy.ledger",
     "fedrec.privacy.plan",
+    "fedrec.privacy.budget",
+    "fedrec.privacy.correlated_noise",
+    "fedrec.privacy.gaussian",
+    "fedrec.privacy.mechanism",
+    "fedrec.privacy.noise_state",
+    "fedrec.privacy.seal",
     "fedrec.privacy.randomness",
     "fedrec.data.events",
 ]

@@ -258,6 +258,15 @@ def test_a_ledger_holds_no_hash_of_an_update_without_noise(tmp_path):
     assert {digest for event in read_events(folder.ledger) for digest in event["replies"].values()} == {""}
 
 
+def test_a_device_that_forgot_what_it_spent_is_stopped_by_the_servers_count(tmp_path):
+    # These toys keep no ledger at all, as if each were restored from a backup before every round.
+    plan = a_central_plan(cap=2)
+    engine = Crowd(3)
+    _, folder = run(tmp_path, engine, a_recipe(plan, rounds=4, cohort=3))
+    assert [len(cohort) for _, cohort in engine.asked] == [3, 3, 0, 0]
+    assert participations(read_events(folder.ledger)) == dict.fromkeys(range(3), 2)
+
+
 def test_clients_rest_under_independent_noise_too_where_the_plan_counts_on_it(tmp_path):
     plan = a_central_plan(separation=3, cap=40)
     _, folder = run(tmp_path, Crowd(12), a_recipe(plan, rounds=6))
