@@ -81,24 +81,29 @@ def rounds_chart(curves: Sequence[Curve], baselines: Mapping[str, float], *, met
     words = f"{metric} over rounds: {said}." + (f" Horizontal baselines: {against}." if against else "")
     return Chart(
         title=f"{metric} on validation, by round",
-        svg=_draw(_lines(curves, baselines, domain, labels=SHARE_LABEL), words),
+        svg=draw(_lines(curves, baselines, domain, labels=SHARE_LABEL), words),
         description=words,
         columns=("Round or baseline", *(curve.name for curve in curves)),
         rows=_by_round(curves, baselines, share),
     )
 
 
-def epsilon_chart(curves: Sequence[Curve], *, budget: float | None = None, unit: str = "USER") -> Chart:
-    """Epsilon spent so far over rounds, against the budget; runs of one privacy unit only."""
-    limits = {} if budget is None else {"budget": budget}
+def epsilon_chart(
+    curves: Sequence[Curve], *, budget: float | None = None, unit: str = "USER", limit: str = "budget"
+) -> Chart:
+    """Epsilon spent so far over rounds, against the budget; runs of one privacy unit only.
+
+    limit: what the budget is called.
+    """
+    limits = {} if budget is None else {limit: budget}
     highest = max([value for curve in curves for _, value in curve.points] + list(limits.values()))
     said = "; ".join(f"{curve.name} {_journey(curve, epsilon_text)}" for curve in curves)
     words = f"Epsilon per {unit} after each round: {said}."
-    words += "" if budget is None else f" The budget is {epsilon_text(budget)}."
+    words += "" if budget is None else f" The {limit} is {epsilon_text(budget)}."
     lines = _lines(curves, limits, (0.0, 1.1 * highest or 1.0), labels=PLAIN_LABEL, step="step-after")
     return Chart(
         title=f"Epsilon per {unit} spent, by round",
-        svg=_draw(lines, words),
+        svg=draw(lines, words),
         description=words,
         columns=("Round or limit", *(curve.name for curve in curves)),
         rows=_by_round(curves, limits, epsilon_text),
@@ -130,7 +135,7 @@ def interval_chart(dots: Sequence[Dot], *, metric: str = "NDCG@10") -> Chart:
     layers.append(_room(-10 - LETTER * widest, DOTS_WIDTH + 10 + 5 * LETTER))
     return Chart(
         title=f"{metric} with 95% intervals",
-        svg=_draw(alt.layer(*layers).properties(width=DOTS_WIDTH, height=28 * len(ranked)), words),
+        svg=draw(alt.layer(*layers).properties(width=DOTS_WIDTH, height=28 * len(ranked)), words),
         description=words,
         columns=("Method", metric, "95% interval"),
         rows=tuple((dot.name, share(dot.interval.value), dot.interval.bounds) for dot in ranked),
@@ -224,7 +229,7 @@ def _spread(lines: Sequence[_Line], domain: tuple[float, float]) -> list[_Line]:
     return [replace(line, label_at=place - shift) for line, place in zip(ordered, places, strict=True)]
 
 
-def _draw(chart: Any, description: str) -> str:
+def draw(chart: Any, description: str) -> str:
     """The SVG with its description: no ids, no script, nothing behind it."""
     ink = {"labelColor": INK, "titleColor": INK, "domainColor": INK, "tickColor": INK, "gridColor": INK}
     sizes = {

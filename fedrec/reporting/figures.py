@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 METRICS: Mapping[str, str] = {"ndcg@10": "NDCG@10", "hr@10": "HR@10", "recall@20": "Recall@20", "mrr": "MRR"}
 ABSENT = "–"
@@ -49,9 +50,27 @@ def share(value: float) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
+def rounded_up(value: float, digits: int) -> float:
+    """No smaller than the value: what was spent is never reported as less.
+
+    >>> rounded_up(4.15187, 4), rounded_up(4.1519, 4), rounded_up(0.07, 2)
+    (4.1519, 4.1519, 0.07)
+    """
+    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_CEILING))
+
+
+def rounded_down(value: float, digits: int) -> float:
+    """No larger than the value: what is left is never reported as more."""
+    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR))
+
+
 def epsilon_text(epsilon: float | None) -> str:
-    """Two decimals, and a dash where there is none."""
-    return ABSENT if epsilon is None else f"{epsilon:.2f}"
+    """Two decimals, rounded up, and a dash where there is none.
+
+    >>> epsilon_text(4.1519), epsilon_text(0.07)
+    ('4.16', '0.07')
+    """
+    return ABSENT if epsilon is None else f"{rounded_up(epsilon, 2):.2f}"
 
 
 def delta_text(delta: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The run report's page: its style and its Jinja template. It loads nothing and runs no script."""
+"""The run report's page: its Jinja template, and the style that all reports share. It loads nothing, runs no script."""
 
 STYLE = """
 :root {
@@ -113,7 +113,7 @@ footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--line
 }
 """
 
-TEMPLATE = """\
+MACROS = """\
 {% macro facts(rows) %}
 <dl>{% for name, value in rows %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
 {% endmacro %}
@@ -129,6 +129,11 @@ TEMPLATE = """\
 </table>
 </div>
 {% endmacro %}
+"""
+
+TEMPLATE = (
+    MACROS
+    + """\
 {% macro comparison(table) %}
 <div class="scroll" role="region" aria-label="{{ table.heading }}" tabindex="0">
 <table>
@@ -285,3 +290,4 @@ element <code>#runs</code>.</footer>
 </body>
 </html>
 """
+)

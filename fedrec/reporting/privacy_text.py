@@ -22,6 +22,25 @@ _TRUST = {
     ),
 }
 
+_SERVER = {
+    "none": ("every client's update, in clear", "nothing", "everything that an update tells"),
+    "local": (
+        "one noised vector per client and round, who took part and when",
+        "each client's own noise: the epsilon of this report",
+        "who took part and when",
+    ),
+    "central": (
+        "every client's clipped update, in clear, before the noise; who took part and when",
+        "nothing: it has to be trusted to add the noise and to forget the updates",
+        "everything that one clipped update tells",
+    ),
+    "distributed": (
+        "the noised sum of a cohort, who took part and when",
+        "masks, and the noise of the honest clients: the epsilon of this report",
+        "who took part and when; everything, where fewer clients are honest than planned",
+    ),
+}
+
 _UNIT = {
     "USER": "everything that one person contributed, over all rounds",
     "SEGMENT": "everything that one person did in one interval of time, not their whole history",
@@ -42,6 +61,16 @@ class Notice:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody around a run: what they see, what stands in their way, and what stays open."""
+
+    who: str
+    sees: str
+    stopped_by: str
+    left: str
+
+
 def warning(mode: str, *, guarantee: bool) -> Notice | None:
     """What has to stand in large letters above a run of this mode; None when its guarantee holds.
 
@@ -59,6 +88,36 @@ def warning(mode: str, *, guarantee: bool) -> Notice | None:
         "NOT A DP GUARANTEE",
         "A condition of the guarantee is not met. In a seeded simulation, whoever knows the seed can subtract the "
         "noise. Epsilon is what the same plan spends where noise comes from the operating system.",
+    )
+
+
+def parties(mode: str) -> tuple[Party, ...]:
+    """Who sees what in a run of this mode, from the closest to the furthest.
+
+    >>> [party.who for party in parties("central")][:2]
+    ['whoever runs a client', 'the server']
+    """
+    _known("mode", mode, MODES)
+    noised = mode != "none"
+    guarded = "the noise: the epsilon of this report" if noised else "nothing"
+    left = "facts about groups" if noised else "whatever the adapter remembers of one person"
+    return (
+        Party("whoever runs a client", "the raw histories on that client", "nothing here", "everything on it"),
+        Party("the server", *_SERVER[mode]),
+        Party("other clients", "the adapter of every round, and popularity where it is released", guarded, left),
+        Party("readers of a release", "adapter, item index, model card, ledger head", guarded, left),
+        Party(
+            "the network",
+            "who talks to the server, when, and how much",
+            "in a deployment TLS; in a simulation there is no network",
+            "who takes part and when",
+        ),
+        Party(
+            "whoever holds the folder of a simulation",
+            "client ledgers, stored replies, the server's noise and its key, the data set beside it",
+            "file permissions",
+            "everything: a simulation is a laboratory, and only its releases may leave it",
+        ),
     )
 
 
@@ -113,6 +172,28 @@ def does_not_cover(mode: str, unit: str) -> tuple[str, ...]:
     numeric = () if mode == "distributed" else (_FLOATING_POINT,)
     return (*_NOT_COVERED_BY_MODE[mode], *_NOT_COVERED_BY_UNIT[unit], *_NEVER_COVERED, *numeric)
 
+
+def limitations(mode: str) -> tuple[str, ...]:
+    """What a budget report itself cannot do, one sentence each."""
+    _known("mode", mode, MODES)
+    noised = () if mode == "none" else _LIMITS_OF_EPSILON
+    return (*_LIMITS_OF_RECORDS, *noised)
+
+
+_LIMITS_OF_RECORDS = (
+    "The report shows what the records say. That the program draws the noise that it records is shown by its tests and "
+    "its audit, not here.",
+    "In a simulation the operator holds everybody's data: the guarantee is for those who see the releases alone.",
+    "The non-private twin of a simulation, in the folder twin, is trained without noise: it must never be published.",
+    "The ledger names clients by number and tells who took part when. It is for auditors, not for publication.",
+    "Signatures are checked against a key. Unless the reader brings that key from a trusted source, they show damage "
+    "and not forgery.",
+)
+_LIMITS_OF_EPSILON = (
+    "Epsilon is for the one that took part most; most others have spent less.",
+    "Epsilon is an upper bound under the assumptions that are listed; where one fails, so does the bound.",
+    "Epsilons of different units are not comparable: one person can be many SEGMENTs.",
+)
 
 _COVERED_FROM = {
     "local": (
