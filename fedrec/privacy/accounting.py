@@ -1,35 +1,70 @@
-"""From what was drawn to what it is worth: epsilon at a delta, by privacy loss distributions.
+"""From what was drawn to what it is worth: epsilon at a delta, and a second library's opinion of it.
 
-dp-accounting's PLD is the figure that is reported; Opacus's PRV accountant must agree,
-or nothing is reported. Neither assumes anything about which clients the server draws.
+Where no step is sub-sampled the closed form is exact, and PLD must agree with it to four
+decimals; elsewhere PLD is the figure that is reported. PRV must agree with either, or nothing
+is reported. None of them assumes anything about which clients the server draws.
 """
 
 import math
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from importlib.metadata import version
-from typing import Any
-
-import dp_accounting
-from dp_accounting.pld import privacy_loss_distribution
+from typing import Any, Literal
 
 from fedrec.errors import VerificationError
+from fedrec.privacy.accountants import (
+    MOST_EPSILON,
+    MOST_SAMPLED_STEPS,
+    pld_epsilon,
+    prv_epsilon,
+    rdp_epsilon,
+    sampled_steps,
+)
+from fedrec.privacy.gaussian import Spending, epsilon_without_amplification, exact_epsilon
 from fedrec.privacy.plan import GaussianSpend
 
-ACCOUNTANT = f"PLD (dp-accounting {version('dp-accounting')}), cross-checked with PRV (Opacus {version('opacus')})"
+__all__ = [
+    "ACCOUNTANT",
+    "ACCOUNTANTS",
+    "MOST_EPSILON",
+    "MOST_SAMPLED_STEPS",
+    "Epsilon",
+    "Spending",
+    "checked_epsilon",
+    "composed",
+    "epsilon_curve",
+    "epsilon_of",
+    "rdp_epsilon",
+    "spending_by_client",
+    "worst_epsilon",
+]
 
-Spending = tuple[tuple[GaussianSpend, int], ...]
+Method = Literal["closed form", "PLD", "RDP"]
+
+_LIBRARY = f"dp-accounting {version('dp-accounting')}"
+_CHECKED = f"cross-checked with PRV (Opacus {version('opacus')})"
+ACCOUNTANT = f"PLD ({_LIBRARY}; in closed form where no step is sub-sampled), {_CHECKED}"
+ACCOUNTANTS: dict[Method, str] = {
+    "closed form": f"PLD of a Gaussian in closed form (Balle and Wang 2018), equal to {_LIBRARY}'s, {_CHECKED}",
+    "PLD": f"PLD ({_LIBRARY}), {_CHECKED}",
+    "RDP": f"RDP ({_LIBRARY}), an upper bound because PLD fails numerically here, {_CHECKED}",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Epsilon:
-    """An epsilon at a delta, and the one for replacing a unit instead of zeroing it out."""
+    """An epsilon at a delta, the one for replacing a unit instead of zeroing it out, and other opinions.
+
+    cross_check: by PRV, .01 above its own estimate. rdp: a looser upper bound.
+    """
 
     value: float
     delta: float
     replace_one: float
+    cross_check: float = 0.0
+    rdp: float = 0.0
+    accountant: str = ACCOUNTANT
 
 
 def composed(spends: Iterable[GaussianSpend]) -> Spending:
@@ -37,82 +72,112 @@ def composed(spends: Iterable[GaussianSpend]) -> Spending:
     counts: dict[GaussianSpend, int] = {}
     for spend in spends:
         counts[spend] = counts.get(spend, 0) + 1
-    return tuple(sorted(counts.items(), key=repr))
+    return _grouped(counts)
 
 
 def spending_by_client(events: Iterable[dict[str, Any]]) -> dict[int, Spending]:
     """Each client's composed spending, from the events of a server's ledger."""
-    spends: dict[int, list[GaussianSpend]] = {}
+    counts: dict[int, dict[GaussianSpend, int]] = {}
     for event in events:
         spend = GaussianSpend.from_event(event)
         for client in event["participants"]:
-            spends.setdefault(client, []).append(spend)
-    return {client: composed(entries) for client, entries in spends.items()}
+            own = counts.setdefault(client, {})
+            own[spend] = own.get(spend, 0) + 1
+    return {client: _grouped(own) for client, own in counts.items()}
+
+
+def _grouped(counts: dict[GaussianSpend, int]) -> Spending:
+    return tuple(sorted(counts.items(), key=repr))
 
 
 def worst_epsilon(spendings: Iterable[Spending], *, delta: float) -> float:
     """The largest epsilon over clients; 0 where nothing was spent."""
-    return max((epsilon_of(spending, delta=delta) for spending in set(spendings)), default=0.0)
+    return max((epsilon_of(spending, delta=delta) for spending in _undominated(set(spendings))), default=0.0)
 
 
-@lru_cache(maxsize=4096)
+def _undominated(spendings: Iterable[Spending]) -> list[Spending]:
+    """Leave out who spent no more of anything than another did: that cannot be the worst."""
+    kept: list[tuple[Spending, dict[GaussianSpend, int]]] = []
+    # Who outspends another took part more often, and so comes first.
+    for spending in sorted(spendings, key=lambda spent: -sum(count for _, count in spent)):
+        if not any(all(other.get(spend, 0) >= count for spend, count in spending) for _, other in kept):
+            kept.append((spending, dict(spending)))
+    return [spending for spending, _ in kept]
+
+
 def epsilon_of(spending: Spending, *, delta: float, replace_one: bool = False) -> float:
-    """Epsilon of a composition at `delta` by PLD, for one unit added or removed, or replaced.
+    """Epsilon of a composition at `delta`, for one unit zeroed out, or replaced; never below the true one.
 
-    Source: Koskela et al. 2020, arXiv:1906.03049; implementation dp-accounting.
+    Up to a thousand sub-sampled steps, epsilon 100 and down to delta 1e-9 it is at most 1e-4 above.
     """
-    if not spending:
-        return 0.0
-    steps = sum(spend.steps * count for spend, count in spending)
-    interval = 1e-3 if steps >= 1000 else 1e-4
-    parts = [_loss(spend, spend.steps * count, interval, replace_one) for spend, count in spending]
-    return float(reduce(lambda total, part: total.compose(part), parts).get_epsilon_for_delta(delta))
+    return _headline(spending, delta, replace_one)[0]
 
 
-def _loss(spend: GaussianSpend, steps: int, interval: float, replace_one: bool) -> Any:
-    """The privacy loss distribution of so many steps."""
-    if spend.sampling_rate < 1:
-        return _step_loss(spend.noise_multiplier, spend.sampling_rate, interval, replace_one).self_compose(steps)
-    # Full-batch Gaussians compose to one Gaussian exactly.
-    return _step_loss(spend.noise_multiplier / math.sqrt(steps), 1.0, interval, replace_one)
-
-
-@lru_cache(maxsize=64)
-def _step_loss(noise_multiplier: float, sampling_rate: float, interval: float, replace_one: bool) -> Any:
-    relation = dp_accounting.NeighboringRelation
-    return privacy_loss_distribution.from_gaussian_mechanism(
-        noise_multiplier,
-        value_discretization_interval=interval,
-        sampling_prob=sampling_rate,
-        neighboring_relation=relation.REPLACE_ONE if replace_one else relation.ADD_OR_REMOVE_ONE,
-    )
+def epsilon_curve(spending: Spending, deltas: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """(delta, epsilon) for each delta: one mechanism keeps all of these promises at once."""
+    return tuple((delta, epsilon_of(spending, delta=delta)) for delta in deltas)
 
 
 def checked_epsilon(spending: Spending, *, delta: float) -> Epsilon:
     """The reported figure, after the second library has agreed.
 
-    Raises VerificationError if PLD and PRV differ by more than max(.02, 1%).
+    Raises VerificationError if it and PRV differ by more than max(.02, 1%), if PLD misses
+    the closed form, or if the figure is beyond what two libraries can compute.
     """
-    value = epsilon_of(spending, delta=delta)
-    other = _prv_epsilon(spending, delta=delta)
-    # Asked this way round, so that a figure that is no number is a disagreement.
-    if not (math.isfinite(value) and abs(value - other) <= max(0.02, 0.01 * value)):
+    value, method = _headline(spending, delta, False)
+    _refuse_beyond(value, sampled_steps(spending))
+    other = prv_epsilon(spending, delta=delta)
+    # RDP is an upper bound: PRV may lie as far below it as it likes.
+    apart = other - value if method == "RDP" else abs(value - other)
+    _agree(apart, max(0.02, 0.01 * value), (method, value), ("PRV", other), delta)
+    if method == "closed form":
+        pld = pld_epsilon(spending, delta=delta)
+        _agree(abs(value - pld), 1e-4 * max(1.0, value / 100), (method, value), ("PLD", pld), delta)
+    return Epsilon(
+        value=value,
+        delta=delta,
+        replace_one=epsilon_of(spending, delta=delta, replace_one=True),
+        cross_check=other,
+        rdp=rdp_epsilon(spending, delta=delta),
+        accountant=ACCOUNTANTS[method],
+    )
+
+
+@lru_cache(maxsize=4096)
+def _headline(spending: Spending, delta: float, replace_one: bool) -> tuple[float, Method]:
+    """The figure to report and how it was found."""
+    exact = exact_epsilon(spending, delta=delta, replace_one=replace_one)
+    if exact is not None:
+        return exact, "closed form"
+    # RDP of a sub-sampled replacement has no accountant; leaving the sampling out bounds it.
+    bound = (
+        epsilon_without_amplification(spending, delta=delta, replace_one=True)
+        if replace_one
+        else rdp_epsilon(spending, delta=delta)
+    )
+    value = pld_epsilon(spending, delta=delta, replace_one=replace_one)
+    # A figure above an upper bound, or that is no number, is PLD's failure.
+    return (value, "PLD") if value <= bound else (bound, "RDP")
+
+
+def _refuse_beyond(epsilon: float, steps: int) -> None:
+    """Refuse what cannot be cross-checked, before it takes minutes to find out."""
+    if epsilon > MOST_EPSILON:
         raise VerificationError(
-            f"Two accountants disagree: PLD gives epsilon {value:.4f}, PRV {other:.4f} at delta {delta:g}. "
-            "No epsilon is reported; report this recipe as a fault."
+            f"Epsilon would be about {epsilon:.4g}. Over {MOST_EPSILON:g} it cannot be cross-checked and protects "
+            "nobody: raise noise_multiplier or take part less often."
         )
-    return Epsilon(value, delta, epsilon_of(spending, delta=delta, replace_one=True))
+    if steps > MOST_SAMPLED_STEPS:
+        raise VerificationError(
+            f"{steps} sub-sampled steps cannot be cross-checked; the most is {MOST_SAMPLED_STEPS}. "
+            "Plan fewer steps, or a sampling rate of 1."
+        )
 
 
-def _prv_epsilon(spending: Spending, *, delta: float) -> float:
-    if not spending:
-        return 0.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from opacus.accountants import PRVAccountant
-
-        accountant = PRVAccountant()
-        accountant.history = [
-            (spend.noise_multiplier, spend.sampling_rate, spend.steps * count) for spend, count in spending
-        ]
-        return float(accountant.get_epsilon(delta, eps_error=0.01))
+def _agree(apart: float, allowed: float, one: tuple[str, float], other: tuple[str, float], delta: float) -> None:
+    # Asked this way round, so that a figure that is no number is a disagreement.
+    if not (math.isfinite(one[1]) and apart <= allowed and math.isfinite(other[1])):
+        raise VerificationError(
+            f"Two accountants disagree: {one[0]} gives epsilon {one[1]:.4f}, {other[0]} {other[1]:.4f} "
+            f"at delta {delta:g}. No epsilon is reported; report this recipe as a fault."
+        )
