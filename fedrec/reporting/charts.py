@@ -88,18 +88,13 @@ def rounds_chart(curves: Sequence[Curve], baselines: Mapping[str, float], *, met
     )
 
 
-def epsilon_chart(
-    curves: Sequence[Curve], *, budget: float | None = None, unit: str = "USER", limit: str = "budget"
-) -> Chart:
-    """Epsilon spent so far over rounds, against the budget; runs of one privacy unit only.
-
-    limit: what the budget is called.
-    """
-    limits = {} if budget is None else {limit: budget}
+def epsilon_chart(curves: Sequence[Curve], *, budget: float | None = None, unit: str = "USER") -> Chart:
+    """Epsilon spent so far over rounds, against the budget; runs of one privacy unit only."""
+    limits = {} if budget is None else {"budget": budget}
     highest = max([value for curve in curves for _, value in curve.points] + list(limits.values()))
     said = "; ".join(f"{curve.name} {_journey(curve, epsilon_text)}" for curve in curves)
     words = f"Epsilon per {unit} after each round: {said}."
-    words += "" if budget is None else f" The {limit} is {epsilon_text(budget)}."
+    words += "" if budget is None else f" The budget is {epsilon_text(budget)}."
     lines = _lines(curves, limits, (0.0, 1.1 * highest or 1.0), labels=PLAIN_LABEL, step="step-after")
     return Chart(
         title=f"Epsilon per {unit} spent, by round",

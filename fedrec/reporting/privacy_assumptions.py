@@ -1,0 +1,184 @@
+"""What an epsilon rests on, one line each, with what the records of the run show for it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.statement import participations
+from fedrec.reporting.figures import delta_text
+from fedrec.reporting.privacy_evidence import Evidence
+
+# met, not met: the records show it. by construction: the program does so, records cannot show it.
+# assumed: only people can know it.
+State = Literal["met", "not met", "by construction", "assumed"]
+LARGEST_DELTA = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """One thing that has to hold; `essential` where without it there is no guarantee at all."""
+
+    assumption: str
+    state: State
+    evidence: str
+    essential: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """Its form in the report."""
+        return asdict(self)
+
+
+def assumptions(evidence: Evidence, plan: PrivacyPlan, *, cross_check: str) -> list[Assumption]:
+    """Every assumption behind the epsilon of a run.
+
+    cross_check: how the two accountants compare, in words; they agreed, or there were no report.
+    """
+    return [
+        secret_noise(evidence),
+        _as_planned(evidence.events, plan),
+        _sensitivity(plan),
+        _sampling(plan),
+        *([_separation(plan)] if plan.bands > 1 else []),
+        _cap(evidence, plan),
+        _paid_first(evidence),
+        _clients_agree(evidence),
+        Assumption("Two independent accountants agree", "met", cross_check, essential=True),
+        _small_delta(plan.delta, people(evidence)),
+        Assumption(
+            "One person is one client" if evidence.scenario.data.users_per_client == 1 else "One person is on one hub",
+            "assumed",
+            "the data set's user ids; whoever has two is two people here",
+        ),
+        Assumption(
+            "No other run on the same people is left out",
+            "assumed",
+            "only runs that were named are added; trials with other settings count as runs",
+        ),
+        Assumption(
+            "The noise is exactly Gaussian",
+            "not met",
+            "it is drawn in float64 (Box-Muller): its grid is not hidden (Mironov 2012)",
+        ),
+    ]
+
+
+def secret_noise(evidence: Evidence) -> Assumption:
+    """Whether every entry says that its noise came from the operating system."""
+    entries = [*evidence.events, *(event for events in evidence.clients.values() for event in events)]
+    seeded = sum(event.get("guarantee") is False for event in entries)
+    asked = evidence.scenario.privacy.noise == "system"
+    text = f"{len(entries) - seeded:,} of {len(entries):,} ledger entries, clients' included; the settings say "
+    return Assumption(
+        "The noise is secret: keyed by the operating system, never by a seed",
+        "met" if asked and not seeded else "not met",
+        text + f"noise = {evidence.scenario.privacy.noise}",
+        essential=True,
+    )
+
+
+def _as_planned(events: Sequence[Mapping[str, Any]], plan: PrivacyPlan) -> Assumption:
+    updates = [event for event in events if event["kind"] == "update"]
+    planned = sum(
+        GaussianSpend.from_event(event) == plan.participation and event["clip_norm"] == plan.clip_norm
+        for event in updates
+    )
+    return Assumption(
+        "Every round used the mechanism that the settings name",
+        "met" if planned == len(updates) else "not met",
+        f"{planned:,} of {len(updates):,} entries; epsilon is computed from the entries, not from the settings",
+    )
+
+
+def _sensitivity(plan: PrivacyPlan) -> Assumption:
+    what = "a client's whole update" if plan.mode == "central" else "the gradient of one unit"
+    return Assumption(
+        f"One unit moves a noised sum by at most C = {plan.clip_norm:g}",
+        "by construction",
+        f"{what} is clipped to C; weights are equal, and the divisor is a constant of the settings",
+    )
+
+
+def _sampling(plan: PrivacyPlan) -> Assumption:
+    if plan.participation.sampling_rate == 1:
+        return Assumption(
+            "Nothing is claimed for who was drawn",
+            "met",
+            "sampling rate 1 in the accounting: everybody may know who took part",
+        )
+    return Assumption(
+        "Units enter a step by secret Poisson coins",
+        "by construction",
+        f"the client draws them with rate {plan.participation.sampling_rate:g} from the source of its noise; "
+        "nothing is claimed for the server's draw of clients",
+    )
+
+
+def _separation(plan: PrivacyPlan) -> Assumption:
+    return Assumption(
+        f"No client takes part twice within {plan.bands} rounds, over which the noise is correlated",
+        "met",
+        f"every client's rounds in the ledger are at least {plan.bands} apart",
+        essential=True,
+    )
+
+
+def _cap(evidence: Evidence, plan: PrivacyPlan) -> Assumption:
+    most = max(participations(evidence.events).values(), default=0)
+    return Assumption(
+        f"No client takes part more than k = {plan.limits.cap} times",
+        "met" if most <= plan.limits.cap else "not met",
+        f"the client that took part most did so {most} times; clients refuse beyond k, the server does not draw them",
+        essential=True,
+    )
+
+
+def _paid_first(evidence: Evidence) -> Assumption:
+    return Assumption(
+        "Every release was paid for before it was made",
+        "met",
+        f"the ledger heads of {len(evidence.rounds):,} rounds and {len(evidence.releases):,} signed releases are in "
+        "the ledger",
+    )
+
+
+def _clients_agree(evidence: Evidence) -> Assumption:
+    what = "No client has spent more than the server's ledger says"
+    if not evidence.clients:
+        return Assumption(what, "assumed", "no client's own ledger lies in the folder")
+    return Assumption(
+        what, "met", f"{len(evidence.clients):,} client ledgers, each entry held against the server's", essential=True
+    )
+
+
+def _small_delta(delta: float, users: int | None) -> Assumption:
+    most = largest_delta(users)
+    known = "how many people n there are is not in the folder" if users is None else f"n = {users:,} people"
+    return Assumption(
+        "delta is at most 1e-6 and 1 / (10 n)",
+        "met" if delta <= most else "not met",
+        f"delta = {delta_text(delta)}; {known}; at most {delta_text(most)}",
+    )
+
+
+def largest_delta(users: int | None) -> float:
+    """The largest delta that a report on so many people accepts."""
+    return LARGEST_DELTA if users is None else min(LARGEST_DELTA, 1 / (10 * users))
+
+
+def delta_reason(delta: float, users: int | None) -> str:
+    """Why delta is what it is, in words."""
+    people_ = "the people of the run" if users is None else f"{users:,} people"
+    larger = "" if delta <= largest_delta(users) else ". THIS DELTA IS LARGER"
+    return (
+        f"the chance that epsilon fails to bound what is learned of one unit; for {people_} it is to be at most "
+        f"{delta_text(largest_delta(users))} = min(1e-6, 1 / (10 n)), so that publishing somebody's data never fits "
+        f"in it{larger}"
+    )
+
+
+def people(evidence: Evidence) -> int | None:
+    """How many people the run was on, where its result says so."""
+    users = (evidence.result or {}).get("users")
+    return int(users) if isinstance(users, int | float) and math.isfinite(users) and users > 0 else None

@@ -1,0 +1,92 @@
+"""The sections of a budget report that are numbers, each recomputed from the ledger."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedrec.privacy.accounting import Spending
+from fedrec.privacy.gaussian import gdp_mu, zcdp_rho
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.statement import participations
+from fedrec.reporting import privacy_facts
+from fedrec.reporting.figures import rounded_up
+from fedrec.reporting.privacy_assumptions import assumptions, delta_reason, people
+from fedrec.reporting.privacy_evidence import LEDGER, Evidence
+from fedrec.reporting.privacy_spending import Spent, curve
+from fedrec.reporting.recompute_script import SCRIPT
+
+Facts = dict[str, Any]
+
+
+def epsilon_section(evidence: Evidence, plan: PrivacyPlan, spendings: Sequence[Spending], spent: Spent) -> Facts:
+    """Epsilon of whoever spent most, at the run's delta and at others, in every form that is exact."""
+    mu, rho = gdp_mu(spent.spending), zcdp_rho(spent.spending)
+    return {
+        "value": rounded_up(spent.epsilon.value, 4),
+        "replace_one": rounded_up(spent.epsilon.replace_one, 4),
+        "delta": plan.delta,
+        "delta_reason": delta_reason(plan.delta, people(evidence)),
+        "curve": [
+            {"delta": delta, "epsilon": rounded_up(epsilon, 4)} for delta, epsilon in curve(spendings, delta=plan.delta)
+        ],
+        "gdp_mu": None if mu is None else rounded_up(mu, 4),
+        "zcdp_rho": None if rho is None else rounded_up(rho, 4),
+        "gaussian_note": (
+            "units are sampled by coins, so the composition is no Gaussian mechanism"
+            if mu is None
+            else "the composition is one Gaussian mechanism: mu and rho describe it exactly"
+        ),
+    }
+
+
+def accountant_section(evidence: Evidence, plan: PrivacyPlan, spent: Spent) -> Facts:
+    """What computed epsilon, what else agrees with it, and what all of it assumes."""
+    epsilon = spent.epsilon
+    checklist = assumptions(evidence, plan, cross_check=_cross_check_words(spent))
+    return {
+        "name": epsilon.accountant,
+        "relation": "one unit added or removed (zero-out); replace-one beside it",
+        "epsilon": rounded_up(epsilon.value, 4),
+        "cross_check": {
+            "name": "PRV accountant, Opacus",
+            "epsilon": rounded_up(epsilon.cross_check, 4),
+            "alarm": "where the two are more than max(.02, 1%) apart",
+        },
+        "rdp_epsilon": rounded_up(epsilon.rdp, 4),
+        "assumptions": [each.as_json() for each in checklist],
+    }
+
+
+def _cross_check_words(spent: Spent) -> str:
+    epsilon = spent.epsilon
+    first, second = rounded_up(epsilon.value, 4), rounded_up(epsilon.cross_check, 4)
+    return f"PLD {first:.4f}, PRV {second:.4f}; the report stops where they are more than max(.02, 1%) apart"
+
+
+def participations_section(evidence: Evidence) -> Facts:
+    """How many clients took part how often."""
+    taken = Counter(participations(evidence.events).values())
+    known = privacy_facts.clients(evidence)
+    if known is not None and known > taken.total():
+        taken[0] = known - taken.total()
+    return {
+        "counted": "rounds per client by the server's ledger, interrupted attempts included",
+        "never": None if known is None else taken[0],
+        "histogram": [{"participations": times, "clients": taken[times]} for times in sorted(taken) if taken[times]],
+    }
+
+
+def recompute_section(run: Path, earlier: Sequence[Path], *, delta: float, prints: float) -> Facts:
+    """How a reader comes to the same epsilon, with fedrec and without it.
+
+    prints: what both come to, earlier runs included.
+    """
+    also = "".join(f" --also {path.resolve().name}" for path in earlier)
+    ledgers = " ".join(f"{path.resolve().name}/{LEDGER}" for path in (run, *earlier))
+    return {
+        "fedrec": f"fedrec privacy report {run.resolve().name}{also} --json",
+        "command": f"python recompute_epsilon.py {delta!r} {ledgers}",
+        "prints": f"{prints:.4f}",
+        "script": SCRIPT,
+    }

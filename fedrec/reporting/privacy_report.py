@@ -1,0 +1,168 @@
+"""The privacy budget report of a run, recomputed from what lies in its folder.
+
+A privacy officer signs it and a hostile reader checks it: every number comes from the ledger,
+whatever contradicts another record stops the report, and nothing is then written.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from fedrec.errors import VerificationError
+from fedrec.files import write_atomically
+from fedrec.privacy.accounting import epsilon_of
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.reporting import privacy_facts, privacy_text
+from fedrec.reporting.figures import epsilon_text, number, rounded_up
+from fedrec.reporting.privacy_composition import composition, earlier_runs
+from fedrec.reporting.privacy_evidence import Evidence, part, read_evidence
+from fedrec.reporting.privacy_facts import NOBODY, Stated
+from fedrec.reporting.privacy_markdown import privacy_markdown
+from fedrec.reporting.privacy_numbers import (
+    accountant_section,
+    epsilon_section,
+    participations_section,
+    recompute_section,
+)
+from fedrec.reporting.privacy_page import privacy_html
+from fedrec.reporting.privacy_spending import by_round, spendings_of, together, worst_of
+from fedrec.reporting.privacy_utility import utility
+from fedrec.reporting.privacy_verdict import verdict
+
+Facts = dict[str, Any]
+FORMAT = "fedrec privacy report 1"
+SCHEMA = "privacy_report.schema.json"
+# How far a statement may lie below what the ledger gives: another version's last digits.
+_STATED_TOLERANCE = 0.02
+
+
+def write_privacy_report(run: Path) -> None:
+    """Write privacy.json, privacy.html and privacy.md into the folder of a run, or none of them.
+
+    Raises what `privacy_report` raises.
+    """
+    report = privacy_report(run)
+    write_report(report, json_to=run / "privacy.json", html_to=run / "privacy.html", md_to=run / "privacy.md")
+
+
+def write_report(report: Mapping[str, Any], *, json_to: Path, html_to: Path, md_to: Path) -> None:
+    """Put the three forms of a report on the disk; all are made before the first is written."""
+    content = report_text(report).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    page, markdown = privacy_html(report, digest=digest), privacy_markdown(report, digest=digest)
+    for path, form in ((json_to, content), (html_to, page.encode()), (md_to, markdown.encode())):
+        write_atomically(path, form)
+
+
+def report_text(report: Mapping[str, Any]) -> str:
+    """The JSON form, byte for byte as it is written and hashed."""
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def privacy_report(run: Path, *, also: Sequence[Path] = (), key: Path | None = None, stated: Stated = NOBODY) -> Facts:
+    """The report of a run as one JSON object that obeys `privacy_report.schema.json`.
+
+    also: earlier runs on the same people, composed as if the same person had spent the most in
+    each. key: the signer's public key from a trusted source; the run's own if None.
+    Raises ConfigError or DataError where there is no run to report on, VerificationError where
+    accountants disagree or a record contradicts another: no epsilon is then told.
+    """
+    evidence = read_evidence(run, key=key)
+    plan = evidence.plan
+    report = {
+        "format": FORMAT,
+        "identity": privacy_facts.identity(evidence, stated),
+        "setting": privacy_facts.setting(evidence.scenario.privacy.mode),
+        **(_private(evidence, plan, also) if plan else _plain(evidence, also)),
+        "verification": privacy_facts.verification(evidence, own_key=key is None),
+        "utility": utility(evidence),
+        "limitations": list(privacy_text.limitations(evidence.scenario.privacy.mode)),
+    }
+    report = {"format": FORMAT, "verdict": verdict(report), **report}
+    require_schema(report)
+    return report
+
+
+def schema() -> Facts:
+    """The JSON Schema (2020-12) of a report."""
+    return dict(json.loads(resources.files("fedrec.reporting").joinpath(SCHEMA).read_text(encoding="utf-8")))
+
+
+def require_schema(report: Mapping[str, Any]) -> None:
+    """Raise VerificationError if a report breaks its schema: then this program is at fault."""
+    checker = jsonschema.Draft202012Validator(schema())
+    for error in checker.iter_errors(report):
+        place = "/".join(map(str, error.absolute_path)) or "the report"
+        raise VerificationError(
+            f"The report breaks its own schema at {place}: {error.message[:200]}. Nothing was written; report this."
+        )
+
+
+def _plain(evidence: Evidence, also: Sequence[Path]) -> Facts:
+    """The sections of a run without noise: there is nothing to account."""
+    earlier_runs(evidence, also)
+    parts = ("unit", "epsilon", "mechanism", "sampling", "accountant", "composition", "participations", "recompute")
+    return {
+        "protected": [],
+        "not_protected": list(privacy_text.does_not_cover("none", "")),
+        **dict.fromkeys(parts),
+        "rounds": [],
+    }
+
+
+def _private(evidence: Evidence, plan: PrivacyPlan, also: Sequence[Path]) -> Facts:
+    spendings = spendings_of(evidence.events)
+    spent = worst_of(spendings, delta=plan.delta)
+    _check_statements(evidence, plan)
+    earlier = earlier_runs(evidence, also)
+    before = together(run.spending for run in earlier)
+    composed = composition(evidence, plan, spendings, earlier, spent=spent)
+    return {
+        "unit": privacy_facts.unit(evidence, plan),
+        "protected": list(privacy_text.covers(plan.mode, plan.unit)),
+        "not_protected": list(privacy_text.does_not_cover(plan.mode, plan.unit)),
+        "epsilon": epsilon_section(evidence, plan, spendings, spent),
+        "mechanism": privacy_facts.mechanism(evidence, plan),
+        "sampling": privacy_facts.sampling(evidence, plan),
+        "accountant": accountant_section(evidence, plan, spent),
+        "composition": composed,
+        "participations": participations_section(evidence),
+        "rounds": [
+            {"round": round_, "epsilon": rounded_up(epsilon, 4)}
+            for round_, epsilon in by_round(evidence.events, delta=plan.delta, before=before)
+        ],
+        "recompute": recompute_section(
+            evidence.path,
+            [run.evidence.path for run in earlier],
+            delta=plan.delta,
+            prints=composed["spent"]["epsilon"],
+        ),
+    }
+
+
+def _check_statements(evidence: Evidence, plan: PrivacyPlan) -> None:
+    """Raise VerificationError if a release or the result claims less than the ledger says it cost."""
+    stated = {name: (each.lineage["ledger_head"], each.privacy) for name, each in evidence.releases.items()}
+    if evidence.result is not None:
+        stated["result.json"] = (evidence.result["ledger_head"], part(evidence.result, "privacy"))
+    for name, (head, privacy) in stated.items():
+        events = evidence.until(str(head))
+        spent = max((epsilon_of(each, delta=plan.delta) for each in spendings_of(events)), default=0.0)
+        claimed = number(privacy.get("epsilon"))
+        if (privacy.get("unit"), privacy.get("delta")) != (plan.unit, plan.delta):
+            raise VerificationError(
+                f"{name} states its epsilon per {privacy.get('unit')} at delta {privacy.get('delta')}, and this run is "
+                f"per {plan.unit} at {plan.delta:g}. Do not publish either; report it as a fault."
+            )
+        if claimed is None or claimed < spent - max(_STATED_TOLERANCE, 0.01 * spent):
+            raise VerificationError(
+                f"{name} states epsilon {claimed}, and its ledger gives {epsilon_text(spent)} up to there. "
+                "Do not publish either; report it as a fault."
+            )
+        if privacy.get("guarantee") and not all(event["guarantee"] for event in events):
+            raise VerificationError(f"{name} claims a guarantee, and its ledger holds noise that was seeded.")

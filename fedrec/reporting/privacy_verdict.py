@@ -1,0 +1,105 @@
+"""The first words of a budget report: whether there is a guarantee, how large, and what is wrong with it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fedrec.reporting import privacy_text
+from fedrec.reporting.figures import delta_text, epsilon_text, rounded_up
+
+Facts = Mapping[str, Any]
+
+
+def verdict(report: Facts) -> dict[str, Any]:
+    """The verdict on a report whose other sections are made."""
+    mode, epsilon = report["setting"]["mode"], report["epsilon"]
+    alarms = [{"heading": notice.heading, "text": notice.text} for notice in _notices(report)]
+    if epsilon is None:
+        text = privacy_text.warning("none", guarantee=False)
+        return {
+            "state": "not private",
+            "text": f"{text.heading if text else ''}: nothing bounds what this run's releases tell about one person.",
+            "meaning": None,
+            "guarantee": False,
+            "alarms": alarms,
+            "not_met": [],
+            "assumed": [],
+        }
+    checklist = report["accountant"]["assumptions"]
+    guarantee = not alarms
+    claim = _claim(report)
+    return {
+        "state": "private" if guarantee else "not a guarantee",
+        "text": f"Private at {claim}." if guarantee else f"NOT A DP GUARANTEE. If it were one, it would be {claim}.",
+        "meaning": (
+            meaning(_spent(report)["epsilon"], epsilon["delta"], unit=report["unit"]["name"], mode=mode)
+            if guarantee
+            else None
+        ),
+        "guarantee": guarantee,
+        "alarms": alarms,
+        "not_met": [each["assumption"] for each in checklist if each["state"] == "not met"],
+        "assumed": [each["assumption"] for each in checklist if each["state"] == "assumed"],
+    }
+
+
+def meaning(epsilon: float, delta: float, *, unit: str, mode: str) -> str:
+    """What an epsilon leaves to somebody who guesses, in plain words.
+
+    Source: the trade-off of Kairouz, Oh and Viswanath 2015, arXiv:1311.0776, at even odds.
+
+    >>> meaning(1.0, 1e-6, unit="USER", mode="central").partition("guesses ")[2]
+    'right at most 73.2 times in 100. Without any data it is 50.'
+    """
+    odds = (math.exp(epsilon) + delta) / (1 + math.exp(epsilon)) if epsilon < 500 else 1.0
+    times = min(100.0, rounded_up(100 * odds, 1))
+    whose = "one person took part" if unit == "USER" else "one person's data of one interval were there"
+    reader = "all that the server sees" if mode in ("local", "distributed") else "every release"
+    return (
+        f"Somebody who sees {reader} and finds it as likely as not that {whose}, guesses right at most "
+        f"{times:g} times in 100. Without any data it is 50."
+    )
+
+
+def _claim(report: Facts) -> str:
+    spent, unit = _spent(report), report["unit"]
+    grade = f" ({privacy_text.epsilon_words(spent['epsilon'])})" if unit["name"] == "USER" else ""
+    where = "this run and the earlier ones that were named" if spent["with_earlier_runs"] else "everything it released"
+    return (
+        f"epsilon {epsilon_text(spent['epsilon'])}{grade}, delta {delta_text(report['epsilon']['delta'])}, per "
+        f"{unit['name']} ({unit['period']}), over {where}, for whoever took part most"
+    )
+
+
+def _spent(report: Facts) -> Facts:
+    spent: Facts = report["composition"]["spent"]
+    return spent
+
+
+def _notices(report: Facts) -> list[privacy_text.Notice]:
+    """Everything that takes the guarantee away, each with why."""
+    mode = report["setting"]["mode"]
+    if report["epsilon"] is None:
+        notice = privacy_text.warning(mode, guarantee=False)
+        return [notice] if notice else []
+    heading = "NOT A DP GUARANTEE"
+    checklist = report["accountant"]["assumptions"]
+    broken = [each for each in checklist if each["essential"] and each["state"] == "not met"]
+    notices = []
+    if any(each["assumption"].startswith("The noise is secret") for each in broken):
+        seeded = privacy_text.warning(mode, guarantee=False)
+        notices += [seeded] if seeded else []
+    notices += [
+        privacy_text.Notice(heading, f"Not met: {each['assumption']}. {each['evidence']}.")
+        for each in broken
+        if not each["assumption"].startswith("The noise is secret")
+    ]
+    for run in report["composition"]["earlier_runs"]:
+        if not run["guarantee"]:
+            notices.append(privacy_text.Notice(heading, f"The earlier run {run['run']} has noise that was seeded."))
+    audit = report["verification"]["audit"]
+    if audit is not None and audit.get("passed") is not True:
+        notices.append(
+            privacy_text.Notice("THE AUDIT FAILED", "An attack on the real path found more than this epsilon allows.")
+        )
+    return notices

@@ -1,0 +1,74 @@
+"""`fedrec privacy report` from the shell: one object, three files, one line where it refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from fedrec.reporting.privacy_report import schema
+from tests.reporting.privacy_runs import a_run
+
+FEDREC = Path(sys.executable).with_name("fedrec")
+
+
+def report(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [FEDREC, "privacy", "report", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_json_on_stdout_is_the_file_and_obeys_the_schema(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    done = report(run, "--json", "--curator", "The board")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (run / "privacy.json").read_text()
+    found = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(schema()).validate(found)
+    assert found["identity"]["curator"] == "The board"
+    assert {"privacy.html", "privacy.md"} <= {path.name for path in run.iterdir()}
+
+
+@pytest.mark.slow
+def test_the_verdict_is_printed_and_the_files_go_where_they_are_asked_to(tmp_path: Path) -> None:
+    run, before = a_run(tmp_path / "run"), a_run(tmp_path / "before", rounds=((0,), (1,)))
+    done = report(run, "--also", before, "--html", tmp_path / "out" / "page.html", "--md", tmp_path / "notes.md")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Private at epsilon")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"page.html", "page.json"}
+    assert "before" in (tmp_path / "notes.md").read_text()
+    assert not (run / "privacy.html").exists()
+
+
+@pytest.mark.slow
+def test_a_seeded_run_is_announced_before_anything_else(tmp_path: Path) -> None:
+    from tests.reporting.privacy_runs import CENTRAL, changed
+
+    done = report(a_run(tmp_path / "run", changed(CENTRAL, privacy={"noise": "seeded"})))
+    assert done.stdout.splitlines()[0] == "NOT A DP GUARANTEE"
+
+
+def test_a_damaged_ledger_is_one_line_and_exit_code_1_and_writes_nothing(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    text = (run / "ledger.jsonl").read_text()
+    (run / "ledger.jsonl").write_text(text.replace('"noise_multiplier": 4.0', '"noise_multiplier": 8.0', 1))
+    before = sorted(path.name for path in run.iterdir())
+    done = report(run, "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "is not a run folder"),
+        ([], "Missing argument"),
+        (["nowhere", "--html", "a.json"], "would overwrite"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], says: str) -> None:
+    done = report(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr and done.stderr.count("\n") == 1
