@@ -195,6 +195,7 @@ def run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> di
         workbench.plan, read_events(folder.ledger), system_noise=scenario.privacy.noise == "system"
     )
     unit = privacy["unit"] or ""
+    privacy["budget"] = scenario.budget.epsilon
     privacy["covers"] = list(privacy_text.covers(privacy["mode"], unit))
     privacy["does_not_cover"] = list(privacy_text.does_not_cover(privacy["mode"], unit))
     return {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.errors import VerificationError
-from fedrec.privacy.accounting import ACCOUNTANT, checked_epsilon, composed, epsilon_of, spending_by_client
+from fedrec.privacy.accounting import checked_epsilon, composed, epsilon_of, spending_by_client
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import ADJACENCY, GaussianSpend, PrivacyPlan
 
@@ -46,7 +46,7 @@ def privacy_statement(
         "epsilon": _up(epsilon.value, 4),
         "epsilon_replace_one": _up(epsilon.replace_one, 4),
         "delta": plan.delta,
-        "accountant": ACCOUNTANT,
+        "accountant": epsilon.accountant,
         "sampling": plan.sampling_text(),
         "participations": max(participations(events).values(), default=0),
         "participation_cap": plan.limits.cap,
