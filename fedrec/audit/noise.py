@@ -1,0 +1,109 @@
+"""Exact checks of the noise that is really drawn: its size, its shape, and that none is drawn twice.
+
+The real rounds run over units without data: what is released is noise alone.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from fedrec.audit.bench import NOISE, audited_plan
+from fedrec.audit.canaries import SIZE, draw_canaries
+from fedrec.audit.checks import Check
+from fedrec.audit.path import observe
+from fedrec.privacy import randomness
+from fedrec.privacy.correlated_noise import BandedToeplitz, NoiseState
+from fedrec.privacy.mechanism import Doubles
+from fedrec.privacy_config import Mode
+from fedrec.training.blocks import blocks_of, total_size
+from fedrec.training.server_noise import ServerNoise
+
+# How often sound noise may fail one of these checks.
+_CHANCE = 1e-6
+_COINS, _RATE = 200_000, 0.05
+_BANDS, _ROUNDS = 3, 40
+
+
+def noise_checks(mode: Mode, *, seed: int) -> Iterator[Check]:
+    """The checks of the noise in a mode's releases, and of the coins that draw its batches."""
+    silent = observe(mode, draw_canaries(seed, count=4).with_only(), seed=seed).releases / NOISE
+    yield size_check("noise_size", silent.ravel(), of="the noise")
+    yield shape_check("noise_shape", silent.ravel())
+    yield distinct_check("distinct_noise", silent, of="the noise")
+    yield _coins()
+    if mode == "central":
+        yield from _kept_noise()
+
+
+def size_check(name: str, noise: Doubles, *, of: str) -> Check:
+    """The standard deviation, in a chi-square interval."""
+    low, high = stats.chi2.interval(1 - _CHANCE, len(noise)) / np.float64(len(noise))
+    found = float(np.sqrt((noise**2).mean()))
+    return Check(
+        name=name,
+        what=f"standard deviation of {of}, in units of the one that is accounted for",
+        found=found,
+        low=float(np.sqrt(low)),
+        high=float(np.sqrt(high)),
+    )
+
+
+def shape_check(name: str, noise: Doubles) -> Check:
+    """The whole distribution against the normal one, by Kolmogorov and Smirnov."""
+    found = float(stats.kstest(noise, "norm").pvalue)
+    return Check(name=name, what="p-value of the noise being normal", found=found, low=_CHANCE, high=1.0)
+
+
+def distinct_check(name: str, rows: Doubles, *, of: str) -> Check:
+    """No two releases share noise: no pair of them correlates."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # noise that is zero correlates with anything
+        pairs = np.abs(np.corrcoef(rows))[np.triu_indices(len(rows), 1)]
+    chance = _CHANCE / (2 * len(pairs))
+    return Check(
+        name=name,
+        what=f"largest correlation of {of} between two releases",
+        found=float(np.nan_to_num(pairs, nan=1.0).max()),
+        low=0.0,
+        high=float(stats.norm.isf(chance)) / rows.shape[1] ** 0.5,
+    )
+
+
+def _coins() -> Check:
+    """The rate of the coins that draw Poisson batches."""
+    found = float(randomness.noise_source("system", 0).coins(_COINS, probability=_RATE).mean())
+    low, high = stats.binom.interval(1 - _CHANCE, _COINS, _RATE)
+    what = f"share of heads of coins that show them with probability {_RATE:g}"
+    return Check(name="secret_coins", what=what, found=found, low=float(low) / _COINS, high=float(high) / _COINS)
+
+
+def _kept_noise() -> Iterator[Check]:
+    """The server's noise when it is correlated over rounds and metrics are released beside the update."""
+    encoder = BandedToeplitz(_BANDS)
+    plan = replace(audited_plan("central"), bands=_BANDS, metrics_noise=NOISE)
+    blocks = blocks_of(plan, "update", size=SIZE // 8)
+    with tempfile.TemporaryDirectory() as place:
+        noise = ServerNoise(
+            blocks=blocks,
+            bands=_BANDS,
+            file=Path(place) / "noise.bin",
+            key=Path(place) / "noise.key",
+            run_id="audit",
+            source_of=lambda *_: randomness.noise_source("system", 0),
+        )
+        state, rows = NoiseState(), []
+        for number in range(_ROUNDS):
+            rows.append(noise.release(np.zeros(total_size(blocks)), state))
+            state = noise.kept(finished=number).state
+    updates, metrics = np.split(np.stack(rows), [blocks[0].size], axis=1)
+    length = float(np.linalg.norm(encoder.coefficients))
+    yield Check(name="encoder_norm", what="norm of what one round's sum shows as", found=length, low=0.0, high=1 + 1e-9)
+    # Whoever sees all releases sees the encoder times them: there the noise must be whole.
+    seen = sum(weight * np.roll(updates, lag, axis=0) for lag, weight in enumerate(encoder.coefficients))
+    whole = np.asarray(seen)[_BANDS - 1 :] / blocks[0].noise_std
+    yield size_check("correlated_noise_size", whole.ravel(), of="correlated noise, decoded")
+    yield distinct_check("correlated_noise_distinct", whole, of="correlated noise, decoded,")
+    yield size_check("metrics_noise_size", metrics.ravel() / blocks[1].noise_std, of="the noise on metrics")
