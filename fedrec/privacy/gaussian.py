@@ -28,8 +28,7 @@ def zcdp_rho(spending: Spending) -> float | None:
 
     Source: Bun and Steinke 2016, arXiv:1605.02065.
     """
-    mu = gdp_mu(spending)
-    return None if mu is None else mu * mu / 2
+    return None if _sampled(spending) else _precision(spending) / 2
 
 
 def exact_epsilon(spending: Spending, *, delta: float, replace_one: bool = False) -> float | None:
@@ -54,7 +53,7 @@ def epsilon_without_amplification(spending: Spending, *, delta: float, replace_o
 
 def mu_without_amplification(spending: Spending) -> float:
     """mu of the Gaussian that a spending would amount to if every unit entered every step."""
-    return math.sqrt(sum(spend.steps * count * _precision(spend) for spend, count in spending))
+    return math.sqrt(_precision(spending))
 
 
 def gaussian_epsilon(mu: float, *, delta: float) -> float:
@@ -91,11 +90,13 @@ def _sampled(spending: Spending) -> bool:
     return any(spend.sampling_rate < 1 for spend, _ in spending)
 
 
-def _precision(spend: GaussianSpend) -> float:
-    """1 / noise_multiplier^2; infinite rather than an overflow."""
-    if not spend.noise_multiplier > 0:
-        raise ConfigError(f"noise_multiplier is {spend.noise_multiplier}. It is over 0; 1 is usual.")
-    return (1 / spend.noise_multiplier) * (1 / spend.noise_multiplier)
+def _precision(spending: Spending) -> float:
+    """The sum of 1 / noise_multiplier^2; infinite rather than an overflow."""
+    if not all(spend.noise_multiplier > 0 for spend, _ in spending):
+        noise = min(spend.noise_multiplier for spend, _ in spending)
+        raise ConfigError(f"noise_multiplier is {noise}. It is over 0; 1 is usual.")
+    inverses = [(spend.steps * count, 1 / spend.noise_multiplier) for spend, count in spending]
+    return float(sum(steps * inverse * inverse for steps, inverse in inverses))
 
 
 def _log_delta(mu: float, a: float) -> float:

@@ -1,0 +1,196 @@
+"""`fedrec privacy plan`: what a plan would spend, or the noise that a budget asks for, before anything runs."""
+
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedrec.errors import ConfigError
+from fedrec.privacy.gaussian import gdp_mu, zcdp_rho
+from fedrec.privacy.planning import Question, Schedule, assumptions
+from fedrec.reporting.figures import delta_text, rounded_down, rounded_up
+from fedrec.reporting.privacy_text import epsilon_words
+
+if TYPE_CHECKING:
+    from fedrec.privacy.gaussian import Spending
+
+_DELTAS = tuple(10.0**-power for power in range(3, 11))
+_MOST_NOISE = 1e8
+_LEAST_DELTA = 1e-12
+
+
+def plan(
+    delta: Annotated[float, typer.Option(help="The delta to plan for, such as 1e-6.", show_default=False)],
+    noise_multiplier: Annotated[
+        float | None, typer.Option(help="Noise over clip norm: ask what it spends.", show_default=False)
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="A budget: ask what noise keeps it.", show_default=False)
+    ] = None,
+    participations: Annotated[
+        int | None, typer.Option(help="Rounds that one client takes part in, known to all.", show_default=False)
+    ] = None,
+    sampling: Annotated[
+        str | None, typer.Option(help="poisson: secret coins instead of known participation.", show_default=False)
+    ] = None,
+    sampling_rate: Annotated[
+        float | None, typer.Option(help="Of the coins; in local mode, of the client's own.", show_default=False)
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds of the whole run.", show_default=False)] = None,
+    mode: Annotated[str, typer.Option(help="central or local: where the noise is added.")] = "central",
+    local_steps: Annotated[
+        int | None, typer.Option(help="Noised steps of one participation, in local mode.", show_default=False)
+    ] = None,
+    bands: Annotated[int | None, typer.Option(help="Bands of correlated noise.", show_default=False)] = None,
+    separation: Annotated[
+        int | None, typer.Option(help="Rounds between two of a client's, at least.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Plan a budget: the epsilon of a noise multiplier, or the noise multiplier of an epsilon."""
+    schedule = Question(
+        mode=mode,
+        participations=participations,
+        sampling=sampling,
+        sampling_rate=sampling_rate,
+        rounds=rounds,
+        local_steps=local_steps,
+        bands=bands,
+        separation=separation,
+    ).schedule()
+    _check(noise_multiplier, epsilon, delta)
+    noise = _noise_for(schedule, epsilon, delta) if noise_multiplier is None else noise_multiplier
+    found = answer(schedule, noise_multiplier=noise, delta=delta)
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _show(found, schedule.title(), budget=epsilon)
+
+
+def answer(schedule: Schedule, *, noise_multiplier: float, delta: float) -> dict[str, Any]:
+    """The object of `--json`: four decimals, none of them below the true figure."""
+    # Lazily: two accounting libraries take seconds, and `--help` should not.
+    from fedrec.privacy.accounting import MOST_EPSILON, checked_epsilon, epsilon_curve, epsilon_of
+
+    spending = schedule.spending(noise_multiplier)
+    _require_countable(spending)
+    if not (about := epsilon_of(spending, delta=delta)) <= MOST_EPSILON:
+        raise ConfigError(
+            f"This plan would spend an epsilon of about {about:.4g}; over {MOST_EPSILON:g} it protects nobody and "
+            "cannot be cross-checked. Raise --noise-multiplier, or take part less often."
+        )
+    epsilon = checked_epsilon(spending, delta=delta)
+    return {
+        "epsilon": _four(epsilon.value),
+        "delta": delta,
+        "noise_multiplier": noise_multiplier,
+        "accountant": epsilon.accountant,
+        "cross_check": _four(epsilon.cross_check),
+        "assumptions": assumptions(schedule),
+        "epsilon_replace_one": _four(epsilon.replace_one),
+        "zcdp_rho": _four_or_none(zcdp_rho(spending)),
+        "gdp_mu": _four_or_none(gdp_mu(spending)),
+        "epsilon_rdp": _four(epsilon.rdp),
+        "mode": schedule.mode,
+        "participations": schedule.participations,
+        "curve": [
+            {"delta": at, "epsilon": _four(value)}
+            for at, value in epsilon_curve(spending, sorted({*_DELTAS, delta}, reverse=True))
+        ],
+    }
+
+
+def _check(noise_multiplier: float | None, epsilon: float | None, delta: float) -> None:
+    if (noise_multiplier is None) == (epsilon is None):
+        raise ConfigError("Give either --noise-multiplier Z or --epsilon E: the other one is the answer.")
+    if noise_multiplier is not None and not 0 < noise_multiplier <= _MOST_NOISE:
+        raise ConfigError(
+            f"--noise-multiplier is {noise_multiplier}. It is over 0 and at most {_MOST_NOISE:.0f}; 1 is usual."
+        )
+    if not 0 < delta < 1:
+        raise ConfigError(f"--delta is {delta}. It is a probability over 0 and under 1; 1e-6 is usual.")
+    if delta < _LEAST_DELTA:
+        raise ConfigError(
+            f"--delta is {delta}. Under {_LEAST_DELTA} the accountants' own rounding counts; 1e-6 is usual."
+        )
+
+
+def _noise_for(schedule: Schedule, epsilon: float | None, delta: float) -> float:
+    """The noise that keeps a budget, and keeps it still when four decimals of it are printed."""
+    from fedrec.privacy.accountants import MOST_EPSILON
+    from fedrec.privacy.calibration import LEAST_EPSILON, noise_multiplier_for
+
+    budget = math.nan if epsilon is None else epsilon
+    if LEAST_EPSILON <= budget <= MOST_EPSILON:
+        budget = rounded_down(budget, 4)
+    _require_countable(schedule.spending(1.0))
+    return noise_multiplier_for(epsilon=budget, delta=delta, spending_of=schedule.spending)
+
+
+def _require_countable(spending: "Spending") -> None:
+    from fedrec.privacy.accountants import MOST_SAMPLED_STEPS, sampled_steps
+
+    if (steps := sampled_steps(spending)) > MOST_SAMPLED_STEPS:
+        raise ConfigError(
+            f"{steps} sub-sampled steps are more than two accountants can check; the most is {MOST_SAMPLED_STEPS}. "
+            "Plan fewer rounds or steps, or known participations."
+        )
+
+
+def _four(value: float) -> float:
+    """Four decimals, rounded up, but not for what a float is off by."""
+    return rounded_up(round(value, 10), 4)
+
+
+def _four_or_none(value: float | None) -> float | None:
+    return None if value is None else _four(value)
+
+
+def _show(found: dict[str, Any], title: str, *, budget: float | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Plan: {title}", title_justify="left")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    for name, value in _rows(found):
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    for sentence in _sentences(found, budget):
+        console.print(sentence, highlight=False)
+    console.print("\nThis holds if:")
+    for sentence in found["assumptions"]:
+        console.print(f"- {sentence}", highlight=False)
+
+
+def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    def figure(name: str) -> str:
+        return "none: steps are sub-sampled" if found[name] is None else f"{found[name]:.4f}"
+
+    return [
+        ("epsilon", figure("epsilon")),
+        ("delta", f"{found['delta']:g}"),
+        ("noise multiplier", f"{found['noise_multiplier']:g}"),
+        ("epsilon, a unit replaced instead of zeroed out", figure("epsilon_replace_one")),
+        ("epsilon by PRV, an upper bound", figure("cross_check")),
+        ("epsilon by RDP, an upper bound", figure("epsilon_rdp")),
+        ("zCDP rho", figure("zcdp_rho")),
+        ("GDP mu", figure("gdp_mu")),
+        *((f"epsilon at delta {delta_text(at['delta'])}", f"{at['epsilon']:.4f}") for at in found["curve"]),
+    ]
+
+
+def _sentences(found: dict[str, Any], budget: float | None) -> list[str]:
+    """The same numbers in plain words."""
+    epsilon, delta, noise = found["epsilon"], found["delta"], found["noise_multiplier"]
+    least = "" if budget is None else f"The least noise multiplier that keeps epsilon {budget:g} is {noise:g}. "
+    right = rounded_up(100 * (1 + delta * math.exp(-epsilon)) / (1 + math.exp(-epsilon)), 1)
+    return [
+        f"{least}Noise of {noise:g} times the clip norm spends epsilon {epsilon:.4f} at delta {delta:g}: "
+        f"{epsilon_words(epsilon)}.",
+        "Somebody who knows everything else, sees all releases and guesses whether one unit's data were among them "
+        f"is right at most {right:.1f} times out of 100; a coin is right 50 times.",
+        f"Accountant: {found['accountant']}.",
+    ]
