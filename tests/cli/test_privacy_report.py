@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from fedrec.reporting.privacy_report import schema
-from tests.reporting.privacy_runs import a_run
+from tests.reporting.privacy_runs import CENTRAL, a_run, changed
 
 FEDREC = Path(sys.executable).with_name("fedrec")
 
@@ -19,6 +19,7 @@ def report(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_json_on_stdout_is_the_file_and_obeys_the_schema(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     done = report(run, "--json", "--curator", "The board")
@@ -43,8 +44,6 @@ def test_the_verdict_is_printed_and_the_files_go_where_they_are_asked_to(tmp_pat
 
 @pytest.mark.slow
 def test_a_seeded_run_is_announced_before_anything_else(tmp_path: Path) -> None:
-    from tests.reporting.privacy_runs import CENTRAL, changed
-
     done = report(a_run(tmp_path / "run", changed(CENTRAL, privacy={"noise": "seeded"})))
     assert done.stdout.splitlines()[0] == "NOT A DP GUARANTEE"
 

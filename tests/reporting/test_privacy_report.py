@@ -1,5 +1,6 @@
 """The budget report: all that it owes, no epsilon below what was spent, nothing where records disagree."""
 
+import functools
 import json
 import math
 import re
@@ -84,6 +85,12 @@ def reports(place: Path) -> dict[str, Json]:
         "rich": a_run(place / "rich", RICH, events=rich_events()),
     }
     return {name: privacy_report(run) for name, run in runs.items()}
+
+
+@pytest.fixture(scope="module")
+def page_of(reports: dict[str, Json]) -> Callable[[str], str]:
+    """The page of a kind of run, drawn once."""
+    return functools.cache(lambda kind: privacy_html(reports[kind], digest="0" * 64))
 
 
 KINDS = ("central", "hubs", "segments", "seeded", "plain", "rich")
@@ -229,11 +236,13 @@ def test_a_private_run_leads_with_its_epsilon_and_carries_no_warning(reports: di
     assert verdict["not_met"] == ["The noise is exactly Gaussian"]
 
 
-def test_a_seeded_run_says_in_large_letters_that_it_is_no_guarantee(reports: dict[str, Json]) -> None:
+def test_a_seeded_run_says_in_large_letters_that_it_is_no_guarantee(
+    reports: dict[str, Json], page_of: Callable[[str], str]
+) -> None:
     report = reports["seeded"]
     assert report["verdict"]["state"] == "not a guarantee"
     assert report["verdict"]["meaning"] is None
-    page = privacy_html(report, digest="0" * 64)
+    page = page_of("seeded")
     assert "<strong>NOT A DP GUARANTEE</strong>" in page
     assert privacy_markdown(report, digest="0" * 64).count("NOT A DP GUARANTEE") == 2
     assert state_of(report, "noise is secret") == "not met"
@@ -249,19 +258,23 @@ def test_one_seeded_entry_of_one_client_is_no_guarantee(tmp_path: Path) -> None:
     assert privacy_report(again)["verdict"]["state"] == "not a guarantee"
 
 
-def test_a_run_without_noise_says_not_private_and_has_no_epsilon(reports: dict[str, Json]) -> None:
+def test_a_run_without_noise_says_not_private_and_has_no_epsilon(
+    reports: dict[str, Json], page_of: Callable[[str], str]
+) -> None:
     report = reports["plain"]
     assert report["epsilon"] is None
     assert report["verdict"]["state"] == "not private"
-    text = words(privacy_html(report, digest="0" * 64))
+    text = words(page_of("plain"))
     assert "NOT PRIVATE" in text
     assert not re.search(r"epsilon \d", text.lower())
 
 
-def test_a_slice_of_a_person_is_not_graded_and_never_called_a_person(reports: dict[str, Json]) -> None:
+def test_a_slice_of_a_person_is_not_graded_and_never_called_a_person(
+    reports: dict[str, Json], page_of: Callable[[str], str]
+) -> None:
     report = reports["segments"]
     assert "per SEGMENT (30 days" in report["verdict"]["text"]
-    text = words(privacy_html(report, digest="0" * 64))
+    text = words(page_of("segments"))
     assert "(reasonable)" not in text and "(strong)" not in text
     assert "per USER" not in text
 
@@ -657,8 +670,10 @@ def texts(report: Json) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_page_and_markdown_tell_the_same_facts(reports: dict[str, Json], kind: str) -> None:
-    page = words(privacy_html(reports[kind], digest="0" * 64))
+def test_page_and_markdown_tell_the_same_facts(
+    reports: dict[str, Json], page_of: Callable[[str], str], kind: str
+) -> None:
+    page = words(page_of(kind))
     markdown = privacy_markdown(reports[kind], digest="0" * 64)
     told = list(texts(reports[kind]))
     assert len(told) > 50
@@ -668,8 +683,8 @@ def test_page_and_markdown_tell_the_same_facts(reports: dict[str, Json], kind: s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_nests_loads_nothing_and_has_no_script(reports: dict[str, Json], kind: str) -> None:
-    text = privacy_html(reports[kind], digest="0" * 64)
+def test_the_page_nests_loads_nothing_and_has_no_script(page_of: Callable[[str], str], kind: str) -> None:
+    text = page_of(kind)
     page = Page(text)
     assert not page.named("script") and not page.named("link") and not page.named("img")
     for tag, attributes in page.tags:
@@ -682,8 +697,8 @@ def test_the_page_nests_loads_nothing_and_has_no_script(reports: dict[str, Json]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_chart_has_words_and_a_table_and_every_link_a_section(reports: dict[str, Json], kind: str) -> None:
-    page = Page(privacy_html(reports[kind], digest="0" * 64))
+def test_every_chart_has_words_and_a_table_and_every_link_a_section(page_of: Callable[[str], str], kind: str) -> None:
+    page = Page(page_of(kind))
     charts = page.named("svg")
     assert len(charts) == (0 if kind == "plain" else 3)
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
@@ -720,7 +735,9 @@ def test_a_result_of_another_shape_is_left_out_or_refused_but_never_a_crash(tmp_
         assert "\n" not in str(error)
 
 
-def test_quality_stands_beside_the_twin_and_small_groups_are_left_out(reports: dict[str, Json]) -> None:
+def test_quality_stands_beside_the_twin_and_small_groups_are_left_out(
+    reports: dict[str, Json], page_of: Callable[[str], str]
+) -> None:
     found = reports["central"]["utility"]
     assert found["metrics"][0] == {
         "metric": "NDCG@10",
@@ -728,7 +745,7 @@ def test_quality_stands_beside_the_twin_and_small_groups_are_left_out(reports: d
         "twin": {"value": 0.4, "low": 0.35, "high": 0.45},
     }
     assert [group["people"] for group in found["groups"]] == [60]
-    page = privacy_html(reports["central"], digest="0" * 64)
+    page = page_of("central")
     assert "No epsilon covers these figures" in page
     assert ".012" not in page
 
