@@ -29,6 +29,7 @@ from fedrec.privacy.statement import check_client_ledgers, composed_epsilon, mos
 from fedrec.release import signing_key
 from fedrec.reporting import privacy_text
 from fedrec.reporting.model_card import model_card, privacy_page
+from fedrec.reporting.privacy_report import write_privacy_report
 from fedrec.reporting.run_report import write_run_report
 from fedrec.reporting.summary import RunSummary
 from fedrec.training.aggregation import ServerState
@@ -108,8 +109,7 @@ def simulate(
         result["baselines"]["non_private_twin"] = {part: twin[part] for part in ("validation", "test") if part in twin}
     result |= _about(workbench, request)
     write_atomically(folder.path / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-    write_atomically(folder.path / "privacy.json", (json.dumps(result["privacy"], indent=2) + "\n").encode())
-    write_atomically(folder.path / "privacy.md", privacy_page(result["privacy"]).encode())
+    write_privacy_report(folder.path)
     summary = RunSummary.build(result, folder.rounds())
     write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
     return result
