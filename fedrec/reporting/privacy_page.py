@@ -185,7 +185,7 @@ whose SHA-256 is <code>{{ digest }}</code>.</footer>
 </html>
 """
 )
-_ALERTS = ("not met", "NO: seeded", "MISSED")
+_ALERTS = ("not met", "NO: seeded", "MISSED", "FAILED")
 
 
 def privacy_html(report: Mapping[str, Any], *, digest: str) -> str:

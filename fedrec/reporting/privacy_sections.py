@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fedrec.reporting import privacy_text
+from fedrec.reporting.audit_words import audit_tables, audit_words
 from fedrec.reporting.charts import Curve, epsilon_chart
 from fedrec.reporting.document import Block, Bullets, Code, Figure, Pairs, Section, Table, Text
 from fedrec.reporting.figures import ABSENT, Interval, count_text, delta_text, epsilon_text, rounded_down
 from fedrec.reporting.privacy_charts import delta_chart, participation_chart
-from fedrec.reporting.privacy_evidence import part
 
 Facts = Mapping[str, Any]
 
@@ -241,7 +241,7 @@ def _verification(facts: Facts) -> Iterator[Block]:
             ("Rounds whose ledger head is in it", count_text(facts["rounds_checked"])),
             ("Client ledgers held against it", count_text(facts["client_ledgers"])),
             ("Key of the signatures", facts["key"]),
-            ("Audit", _audit(audit)),
+            ("Audit of the program", audit_words(audit)),
             ("Source (commit)", code["commit"] or "not a checkout"),
             ("Lock file (SHA-256)", code["lock_file_sha256"] or "not found beside the program"),
         ]
@@ -252,25 +252,11 @@ def _verification(facts: Facts) -> Iterator[Block]:
     ]
     if rows:
         yield Table("Releases", ("Release", "Signature", "Epsilon it states", "Ledger head"), rows, wide=True)
-    controls = [
-        (name, str(each.get("detector", ABSENT)), "caught" if each.get("caught") is True else "MISSED")
-        for name in part(audit, "controls")
-        for each in [part(audit, "controls", name)]
-    ]
-    if controls:
-        yield Table("Faults that the audit planted", ("Fault", "Detector", "Outcome"), controls, wide=True)
+    yield from audit_tables(audit)
     made, ran = facts["versions"]["report"], facts["versions"]["run"]
     names = sorted({*made, *ran})
     versions = [(name, ran.get(name, ABSENT), made.get(name, ABSENT)) for name in names]
     yield Table("Versions", ("Package", "In the run, by its result", "In this report"), versions, folded=True)
-
-
-def _audit(audit: Facts | None) -> str:
-    if audit is None:
-        return "none lies in the run folder; make one with fedrec privacy audit"
-    passed = "passed" if audit.get("passed") is True else "FAILED"
-    bound, reported = audit.get("lower_bound"), audit.get("reported_epsilon")
-    return f"{passed}: attacks show epsilon of at least {bound} where {reported} was reported. Passing is no proof."
 
 
 def _recompute(facts: Facts) -> Iterator[Block]:

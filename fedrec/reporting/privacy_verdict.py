@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedrec.reporting import privacy_text
+from fedrec.reporting.audit_words import audit_fault
 from fedrec.reporting.figures import delta_text, epsilon_text, rounded_up
 
 Facts = Mapping[str, Any]
@@ -97,9 +98,6 @@ def _notices(report: Facts) -> list[privacy_text.Notice]:
     for run in report["composition"]["earlier_runs"]:
         if not run["guarantee"]:
             notices.append(privacy_text.Notice(heading, f"The earlier run {run['run']} has noise that was seeded."))
-    audit = report["verification"]["audit"]
-    if audit is not None and audit.get("passed") is not True:
-        notices.append(
-            privacy_text.Notice("THE AUDIT FAILED", "An attack on the real path found more than this epsilon allows.")
-        )
+    if fault := audit_fault(report["verification"]["audit"], mode=mode):
+        notices.append(privacy_text.Notice("THE AUDIT DOES NOT HOLD", fault))
     return notices

@@ -286,20 +286,47 @@ def test_a_cap_that_was_passed_takes_the_guarantee_away(tmp_path: Path) -> None:
     assert state_of(report, "more than k = 3") == "not met"
 
 
-def test_a_failed_audit_takes_the_guarantee_away_and_a_passed_one_is_shown(tmp_path: Path) -> None:
+AUDIT: Json = {
+    "reported_epsilon": 2.0,
+    "lower_bound": 0.9,
+    "gaussian_fit_bound": 1.3,
+    "passed": True,
+    "mode": "central",
+    "fault": None,
+    "statement": "FAILED: the noise has half its size.",
+    "controls": {"half": {"what": "half the noise", "detector": "canaries", "caught": True}, "odd": 3},
+    "checks": {"noise": {"what": "size of the noise", "found": 0.99, "passed": True}},
+}
+
+
+def test_an_audit_that_passed_is_shown_for_what_it_is(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
-    audit: Json = {"reported_epsilon": 2.0, "lower_bound": 0.9, "passed": True}
-    audit["controls"] = {"noise off": {"detector": "canaries", "caught": True}, "half": {"detector": "x", "caught": 0}}
-    (run / "audit.json").write_text(json.dumps(audit))
+    (run / "audit.json").write_text(json.dumps(AUDIT))
     report = privacy_report(run)
     assert report["verdict"]["guarantee"] is True
     text = words(privacy_html(report, digest="0" * 64))
-    assert "passed: attacks show epsilon of at least 0.9 where 2.0 was reported" in text
-    assert "half x MISSED" in text
-    (run / "audit.json").write_text(json.dumps({**audit, "passed": False}))
-    failed = privacy_report(run)["verdict"]
-    assert failed["guarantee"] is False
-    assert failed["alarms"][0]["heading"] == "THE AUDIT FAILED"
+    assert "an epsilon of at least 0.9 (in one run; 1.3 by a Gaussian fit), where 2 is accounted for" in text
+    assert "passing is no proof" in text
+    assert "half half the noise canaries caught odd – – MISSED" in text
+    assert "size of the noise 0.99 sound" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"passed": False}, "half its size"),
+        ({"passed": "yes", "statement": None}, "found more than its epsilon allows"),
+        ({"fault": "noise_off"}, "a fault that was planted"),
+        ({"mode": "local"}, "is of mode local, and this run is of mode central"),
+    ],
+)
+def test_an_audit_that_does_not_hold_takes_the_guarantee_away(tmp_path: Path, change: Json, says: str) -> None:
+    run = a_run(tmp_path / "run")
+    (run / "audit.json").write_text(json.dumps({**AUDIT, **change}))
+    verdict = privacy_report(run)["verdict"]
+    assert verdict["state"] == "not a guarantee"
+    assert verdict["alarms"][0]["heading"] == "THE AUDIT DOES NOT HOLD"
+    assert says in verdict["alarms"][0]["text"]
 
 
 def test_a_delta_that_is_too_large_is_not_met(tmp_path: Path) -> None:
