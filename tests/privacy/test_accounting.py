@@ -153,7 +153,7 @@ def test_a_sampled_epsilon_is_the_integral_of_the_privacy_loss(parts):
     assert_four_decimals(epsilon_of(as_spending(parts), delta=DELTA), true)
 
 
-@pytest.mark.parametrize("parts", PLANS[:3])
+@pytest.mark.parametrize("parts", PLANS[1:4])
 def test_replacing_a_unit_under_sampling_is_the_integral_too(parts):
     found = epsilon_of(as_spending(parts), delta=DELTA, replace_one=True)
     assert_four_decimals(found, integrated_epsilon(parts, DELTA, replaced=True))
@@ -198,7 +198,7 @@ def test_where_rounding_drowns_the_tail_the_figure_is_too_high_and_never_too_low
         (0.01, 0.5, 100, 6.48),
         (0.01, 1, 100, 0.72),
         (0.01, 1, 1000, 1.83),
-        (0.01, 0.5, 1000, 13.4),
+        pytest.param(0.01, 0.5, 1000, 13.4, marks=pytest.mark.slow),
         (0.1, 1, 100, 7.05),
         (0.1, 2, 1000, 8.28),
         (0.5, 2, 100, 14.3),
