@@ -27,9 +27,9 @@ from fedrec.privacy.budget import Budget, require_plan_within
 from fedrec.privacy.ledger import ledger_head, read_events
 from fedrec.privacy.statement import check_client_ledgers, composed_epsilon, most_spent, privacy_statement
 from fedrec.release import signing_key
-from fedrec.reporting import privacy_text
 from fedrec.reporting.model_card import model_card, privacy_page
-from fedrec.reporting.privacy_report import write_privacy_report
+from fedrec.reporting.privacy import words
+from fedrec.reporting.privacy.report import write_privacy_report
 from fedrec.reporting.run_report import write_run_report
 from fedrec.reporting.summary import RunSummary
 from fedrec.training.aggregation import ServerState
@@ -196,8 +196,8 @@ def run_facts(workbench: Workbench, folder: RunFolder, state: ServerState) -> di
     )
     unit = privacy["unit"] or ""
     privacy["budget"] = scenario.budget.epsilon
-    privacy["covers"] = list(privacy_text.covers(privacy["mode"], unit))
-    privacy["does_not_cover"] = list(privacy_text.does_not_cover(privacy["mode"], unit))
+    privacy["covers"] = list(words.covers(privacy["mode"], unit))
+    privacy["does_not_cover"] = list(words.does_not_cover(privacy["mode"], unit))
     return {
         "run": str(folder.path),
         "rounds": state.round,

@@ -26,8 +26,8 @@ def report(
     contact: Annotated[str, typer.Option(help="Whom to ask.")] = _NOT_STATED,
 ) -> None:
     """Report what a run spent, recomputed from its ledger and verified; refused where records disagree."""
-    from fedrec.reporting.privacy_facts import Stated
-    from fedrec.reporting.privacy_report import privacy_report, report_text, write_report
+    from fedrec.reporting.privacy.facts import Stated
+    from fedrec.reporting.privacy.report import privacy_report, report_text, write_report
 
     page = html or run / "privacy.html"
     beside, markdown = page.with_suffix(".json"), md or page.with_suffix(".md")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedrec.reporting.figures import delta_text, epsilon_text
-from fedrec.reporting.privacy_text import trust_sentence
+from fedrec.reporting.privacy.words import trust_sentence
 
 
 def model_card(facts: Mapping[str, Any], *, scenario: str, source: Mapping[str, Any]) -> str:

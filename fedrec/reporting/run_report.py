@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 
 from fedrec.errors import DataError
-from fedrec.reporting import privacy_text
 from fedrec.reporting.charts import Chart, Curve, Dot, epsilon_chart, interval_chart, rounds_chart
 from fedrec.reporting.figures import (
     ABSENT,
@@ -26,6 +25,7 @@ from fedrec.reporting.figures import (
     share,
 )
 from fedrec.reporting.page import STYLE, TEMPLATE
+from fedrec.reporting.privacy import words
 from fedrec.reporting.summary import Method, Privacy, RunSummary, methods
 from fedrec.reporting.verdict import HEADLINE_METRIC, Verdict, give_verdict, what_was_done
 
@@ -59,7 +59,7 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
         headline=_unbroken(verdict.headline),
         certainty=verdict.certainty,
         done=what_was_done(verdict.run),
-        trust=privacy_text.trust_sentence(verdict.run.privacy.mode),
+        trust=words.trust_sentence(verdict.run.privacy.mode),
         several=len(runs) > 1,
         alarms=_alarms(runs),
         cards=[_quality_card(verdict), _privacy_card(verdict.run.privacy), _cost_card(verdict.run)],
@@ -69,7 +69,7 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
         charts=_charts(runs, verdict.split),
         groups=_groups(runs),
         runs=[_run_view(run, same_as=_same_as(run, runs)) for run in runs],
-        scale=privacy_text.SCALE if any(run.privacy.noised for run in runs) else "",
+        scale=words.SCALE if any(run.privacy.noised for run in runs) else "",
         embedded=embed_json([{"result": run.result, "rounds": run.rounds} for run in runs]),
     )
 
@@ -126,15 +126,15 @@ def _quality_card(verdict: Verdict) -> dict[str, Any]:
 def _grade(privacy: Privacy) -> str:
     """Epsilon in words; the scale is about whole people, so a slice of one is not graded."""
     epsilon = privacy.spend.epsilon
-    return "" if epsilon is None or privacy.unit != "USER" else privacy_text.epsilon_words(epsilon)
+    return "" if epsilon is None or privacy.unit != "USER" else words.epsilon_words(epsilon)
 
 
 def _privacy_card(privacy: Privacy) -> dict[str, Any]:
     if not privacy.noised:
         return {"heading": "Privacy", "figure": "none", "beside": "no noise, no epsilon", "facts": []}
     epsilon = privacy.spend.epsilon
-    words = _grade(privacy)
-    beside = f"per {privacy.unit}" + (f", {words}" if words else "")
+    grade = _grade(privacy)
+    beside = f"per {privacy.unit}" + (f", {grade}" if grade else "")
     heading = "Epsilon" if privacy.guarantee else "Epsilon of the plan, not a guarantee"
     return {"heading": heading, "figure": epsilon_text(epsilon), "beside": beside, "facts": _spent(privacy)}
 
@@ -281,7 +281,7 @@ def _run_view(run: RunSummary, *, same_as: str) -> dict[str, Any]:
     return {
         "name": run.name,
         "tag": _tag(privacy),
-        "trust": privacy_text.trust_sentence(privacy.mode),
+        "trust": words.trust_sentence(privacy.mode),
         "privacy": _privacy_facts(privacy),
         "same_as": same_as,
         "covers": privacy.covers,
@@ -299,8 +299,8 @@ def _privacy_facts(privacy: Privacy) -> Facts:
     if not privacy.noised:
         return []
     epsilon = privacy.spend.epsilon
-    words = _grade(privacy)
-    word = f" ({words})" if words else ""
+    grade = _grade(privacy)
+    word = f" ({grade})" if grade else ""
     unit = f"{privacy.unit}: {privacy.unit_text}"
     noise = [
         ("Clip norm", _optional(privacy.noise.clip_norm)),
@@ -309,8 +309,7 @@ def _privacy_facts(privacy: Privacy) -> Facts:
     facts = [("Epsilon", epsilon_text(epsilon) + word), ("Unit", unit), *(_spent(privacy) + _terms(privacy))]
     facts += [(name, value) for name, value in noise if value]
     return [
-        (name, f"{value}: {privacy_text.adjacency_words(value)}" if name == "Adjacency" else value)
-        for name, value in facts
+        (name, f"{value}: {words.adjacency_words(value)}" if name == "Adjacency" else value) for name, value in facts
     ]
 
 

@@ -6,8 +6,8 @@ from pathlib import PurePath
 from typing import Any
 
 from fedrec.errors import DataError
-from fedrec.reporting import privacy_text
 from fedrec.reporting.figures import METRICS, Interval, number
+from fedrec.reporting.privacy import words
 
 BASELINES: Mapping[str, str] = {
     "popularity": "Popularity",
@@ -63,9 +63,9 @@ class Privacy:
         return self.mode != "none"
 
     @property
-    def warning(self) -> privacy_text.Notice | None:
+    def warning(self) -> words.Notice | None:
         """What has to stand in large letters beside this run."""
-        return privacy_text.warning(self.mode, guarantee=self.guarantee)
+        return words.warning(self.mode, guarantee=self.guarantee)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,13 +187,13 @@ def _metrics(split: object) -> dict[str, Interval]:
 
 
 def _privacy(name: str, found: object) -> Privacy:
-    if not isinstance(found, Mapping) or found.get("mode") not in privacy_text.MODES:
-        raise DataError(f"Run `{name}` does not say its privacy.mode. Expected one of {', '.join(privacy_text.MODES)}.")
+    if not isinstance(found, Mapping) or found.get("mode") not in words.MODES:
+        raise DataError(f"Run `{name}` does not say its privacy.mode. Expected one of {', '.join(words.MODES)}.")
     mode, unit = str(found["mode"]), str(found.get("unit") or "USER")
     return Privacy(
         mode=mode,
         unit=unit,
-        unit_text=str(found.get("unit_text") or privacy_text.unit_words(unit)) if mode != "none" else "",
+        unit_text=str(found.get("unit_text") or words.unit_words(unit)) if mode != "none" else "",
         adjacency=str(found.get("adjacency") or ""),
         guarantee=mode != "none" and found.get("guarantee") is True,
         spend=Spend(
@@ -210,6 +210,6 @@ def _privacy(name: str, found: object) -> Privacy:
             noise_multiplier=number(found.get("noise_multiplier")),
             participation_cap=number(found.get("participation_cap")),
         ),
-        covers=tuple(map(str, found.get("covers") or privacy_text.covers(mode, unit))),
-        does_not_cover=tuple(map(str, found.get("does_not_cover") or privacy_text.does_not_cover(mode, unit))),
+        covers=tuple(map(str, found.get("covers") or words.covers(mode, unit))),
+        does_not_cover=tuple(map(str, found.get("does_not_cover") or words.does_not_cover(mode, unit))),
     )

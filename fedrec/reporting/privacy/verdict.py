@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from fedrec.reporting import privacy_text
-from fedrec.reporting.audit_words import audit_fault
 from fedrec.reporting.figures import delta_text, epsilon_text, rounded_up
+from fedrec.reporting.privacy import words
+from fedrec.reporting.privacy.audit_words import audit_fault
 
 Facts = Mapping[str, Any]
 
@@ -16,7 +16,7 @@ def verdict(report: Facts) -> dict[str, Any]:
     mode, epsilon = report["setting"]["mode"], report["epsilon"]
     alarms = [{"heading": notice.heading, "text": notice.text} for notice in _notices(report)]
     if epsilon is None:
-        text = privacy_text.warning("none", guarantee=False)
+        text = words.warning("none", guarantee=False)
         return {
             "state": "not private",
             "text": f"{text.heading if text else ''}: nothing bounds what this run's releases tell about one person.",
@@ -64,7 +64,7 @@ def meaning(epsilon: float, delta: float, *, unit: str, mode: str) -> str:
 
 def _claim(report: Facts) -> str:
     spent, unit = _spent(report), report["unit"]
-    grade = f" ({privacy_text.epsilon_words(spent['epsilon'])})" if unit["name"] == "USER" else ""
+    grade = f" ({words.epsilon_words(spent['epsilon'])})" if unit["name"] == "USER" else ""
     where = "this run and the earlier ones that were named" if spent["with_earlier_runs"] else "everything it released"
     return (
         f"epsilon {epsilon_text(spent['epsilon'])}{grade}, delta {delta_text(report['epsilon']['delta'])}, per "
@@ -77,27 +77,27 @@ def _spent(report: Facts) -> Facts:
     return spent
 
 
-def _notices(report: Facts) -> list[privacy_text.Notice]:
+def _notices(report: Facts) -> list[words.Notice]:
     """Everything that takes the guarantee away, each with why."""
     mode = report["setting"]["mode"]
     if report["epsilon"] is None:
-        notice = privacy_text.warning(mode, guarantee=False)
+        notice = words.warning(mode, guarantee=False)
         return [notice] if notice else []
     heading = "NOT A DP GUARANTEE"
     checklist = report["accountant"]["assumptions"]
     broken = [each for each in checklist if each["essential"] and each["state"] == "not met"]
     notices = []
     if any(each["assumption"].startswith("The noise is secret") for each in broken):
-        seeded = privacy_text.warning(mode, guarantee=False)
+        seeded = words.warning(mode, guarantee=False)
         notices += [seeded] if seeded else []
     notices += [
-        privacy_text.Notice(heading, f"Not met: {each['assumption']}. {each['evidence']}.")
+        words.Notice(heading, f"Not met: {each['assumption']}. {each['evidence']}.")
         for each in broken
         if not each["assumption"].startswith("The noise is secret")
     ]
     for run in report["composition"]["earlier_runs"]:
         if not run["guarantee"]:
-            notices.append(privacy_text.Notice(heading, f"The earlier run {run['run']} has noise that was seeded."))
+            notices.append(words.Notice(heading, f"The earlier run {run['run']} has noise that was seeded."))
     if fault := audit_fault(report["verification"]["audit"], mode=mode):
-        notices.append(privacy_text.Notice("THE AUDIT DOES NOT HOLD", fault))
+        notices.append(words.Notice("THE AUDIT DOES NOT HOLD", fault))
     return notices

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fedrec.reporting.document import Block, Bullets, Code, Figure, Pairs, Table, Text
-from fedrec.reporting.privacy_sections import sections
+from fedrec.reporting.privacy.sections import sections
 
 
 def privacy_markdown(report: Mapping[str, Any], *, digest: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import fedrec
 from fedrec.privacy.plan import ADJACENCY, PrivacyPlan
 from fedrec.privacy.statement import participations
-from fedrec.reporting import privacy_text
 from fedrec.reporting.figures import number
-from fedrec.reporting.privacy_evidence import LEDGER, Evidence, part
+from fedrec.reporting.privacy import words
+from fedrec.reporting.privacy.evidence import LEDGER, Evidence, part
 
 Facts = dict[str, Any]
 NOT_STATED = "not stated"
@@ -64,8 +64,8 @@ def setting(mode: str) -> Facts:
     """Who has to be trusted, and who sees what."""
     return {
         "mode": mode,
-        "trust": privacy_text.trust_sentence(mode),
-        "parties": [asdict(party) for party in privacy_text.parties(mode)],
+        "trust": words.trust_sentence(mode),
+        "parties": [asdict(party) for party in words.parties(mode)],
     }
 
 
@@ -76,7 +76,7 @@ def unit(evidence: Evidence, plan: PrivacyPlan) -> Facts:
         "name": plan.unit,
         "text": plan.unit_text(),
         "adjacency": ADJACENCY,
-        "adjacency_text": privacy_text.adjacency_words(ADJACENCY),
+        "adjacency_text": words.adjacency_words(ADJACENCY),
         "period": "the whole run"
         if whole or plan.local is None
         else f"{plan.local.segment_days} days, cut at fixed times",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fedrec.reporting.figures import METRICS, Interval, number
-from fedrec.reporting.privacy_evidence import Evidence, part
+from fedrec.reporting.privacy.evidence import Evidence, part
 from fedrec.reporting.summary import TWIN
 
 # Figures of fewer people say more about them than about the model.

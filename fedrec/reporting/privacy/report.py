@@ -17,26 +17,26 @@ from fedrec.errors import VerificationError
 from fedrec.files import write_atomically
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.plan import PrivacyPlan
-from fedrec.reporting import privacy_facts, privacy_text
 from fedrec.reporting.figures import epsilon_text, number, rounded_up
-from fedrec.reporting.privacy_composition import composition, earlier_runs
-from fedrec.reporting.privacy_evidence import Evidence, part, read_evidence
-from fedrec.reporting.privacy_facts import NOBODY, Stated
-from fedrec.reporting.privacy_markdown import privacy_markdown
-from fedrec.reporting.privacy_numbers import (
+from fedrec.reporting.privacy import facts, words
+from fedrec.reporting.privacy.composition import composition, earlier_runs
+from fedrec.reporting.privacy.evidence import Evidence, part, read_evidence
+from fedrec.reporting.privacy.facts import NOBODY, Stated
+from fedrec.reporting.privacy.markdown import privacy_markdown
+from fedrec.reporting.privacy.numbers import (
     accountant_section,
     epsilon_section,
     participations_section,
     recompute_section,
 )
-from fedrec.reporting.privacy_page import privacy_html
-from fedrec.reporting.privacy_spending import by_round, spendings_of, together, worst_of
-from fedrec.reporting.privacy_utility import utility
-from fedrec.reporting.privacy_verdict import verdict
+from fedrec.reporting.privacy.page import privacy_html
+from fedrec.reporting.privacy.spending import by_round, spendings_of, together, worst_of
+from fedrec.reporting.privacy.utility import utility
+from fedrec.reporting.privacy.verdict import verdict
 
 Facts = dict[str, Any]
 FORMAT = "fedrec privacy report 1"
-SCHEMA = "privacy_report.schema.json"
+SCHEMA = "report.schema.json"
 # How far a statement may lie below what the ledger gives: another version's last digits.
 _STATED_TOLERANCE = 0.02
 
@@ -65,7 +65,7 @@ def report_text(report: Mapping[str, Any]) -> str:
 
 
 def privacy_report(run: Path, *, also: Sequence[Path] = (), key: Path | None = None, stated: Stated = NOBODY) -> Facts:
-    """The report of a run as one JSON object that obeys `privacy_report.schema.json`.
+    """The report of a run as one JSON object that obeys `report.schema.json`.
 
     also: earlier runs on the same people, composed as if the same person had spent the most in
     each. key: the signer's public key from a trusted source; the run's own if None.
@@ -76,12 +76,12 @@ def privacy_report(run: Path, *, also: Sequence[Path] = (), key: Path | None = N
     plan = evidence.plan
     report = {
         "format": FORMAT,
-        "identity": privacy_facts.identity(evidence, stated),
-        "setting": privacy_facts.setting(evidence.scenario.privacy.mode),
+        "identity": facts.identity(evidence, stated),
+        "setting": facts.setting(evidence.scenario.privacy.mode),
         **(_private(evidence, plan, also) if plan else _plain(evidence, also)),
-        "verification": privacy_facts.verification(evidence, own_key=key is None),
+        "verification": facts.verification(evidence, own_key=key is None),
         "utility": utility(evidence),
-        "limitations": list(privacy_text.limitations(evidence.scenario.privacy.mode)),
+        "limitations": list(words.limitations(evidence.scenario.privacy.mode)),
     }
     report = {"format": FORMAT, "verdict": verdict(report), **report}
     require_schema(report)
@@ -90,7 +90,7 @@ def privacy_report(run: Path, *, also: Sequence[Path] = (), key: Path | None = N
 
 def schema() -> Facts:
     """The JSON Schema (2020-12) of a report."""
-    return dict(json.loads(resources.files("fedrec.reporting").joinpath(SCHEMA).read_text(encoding="utf-8")))
+    return dict(json.loads(resources.files("fedrec.reporting.privacy").joinpath(SCHEMA).read_text(encoding="utf-8")))
 
 
 def require_schema(report: Mapping[str, Any]) -> None:
@@ -109,7 +109,7 @@ def _plain(evidence: Evidence, also: Sequence[Path]) -> Facts:
     parts = ("unit", "epsilon", "mechanism", "sampling", "accountant", "composition", "participations", "recompute")
     return {
         "protected": [],
-        "not_protected": list(privacy_text.does_not_cover("none", "")),
+        "not_protected": list(words.does_not_cover("none", "")),
         **dict.fromkeys(parts),
         "rounds": [],
     }
@@ -123,12 +123,12 @@ def _private(evidence: Evidence, plan: PrivacyPlan, also: Sequence[Path]) -> Fac
     before = together(run.spending for run in earlier)
     composed = composition(evidence, plan, spendings, earlier, spent=spent)
     return {
-        "unit": privacy_facts.unit(evidence, plan),
-        "protected": list(privacy_text.covers(plan.mode, plan.unit)),
-        "not_protected": list(privacy_text.does_not_cover(plan.mode, plan.unit)),
+        "unit": facts.unit(evidence, plan),
+        "protected": list(words.covers(plan.mode, plan.unit)),
+        "not_protected": list(words.does_not_cover(plan.mode, plan.unit)),
         "epsilon": epsilon_section(evidence, plan, spendings, spent),
-        "mechanism": privacy_facts.mechanism(evidence, plan),
-        "sampling": privacy_facts.sampling(evidence, plan),
+        "mechanism": facts.mechanism(evidence, plan),
+        "sampling": facts.sampling(evidence, plan),
         "accountant": accountant_section(evidence, plan, spent),
         "composition": composed,
         "participations": participations_section(evidence),

@@ -9,12 +9,12 @@ from fedrec.privacy.accounting import Spending
 from fedrec.privacy.gaussian import gdp_mu, zcdp_rho
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.statement import participations
-from fedrec.reporting import privacy_facts
 from fedrec.reporting.figures import rounded_up
-from fedrec.reporting.privacy_assumptions import assumptions, delta_reason, people
-from fedrec.reporting.privacy_evidence import LEDGER, Evidence
-from fedrec.reporting.privacy_spending import Spent, curve
-from fedrec.reporting.recompute_script import SCRIPT
+from fedrec.reporting.privacy import facts
+from fedrec.reporting.privacy.assumptions import assumptions, delta_reason, people
+from fedrec.reporting.privacy.evidence import LEDGER, Evidence
+from fedrec.reporting.privacy.recompute_script import SCRIPT
+from fedrec.reporting.privacy.spending import Spent, curve
 
 Facts = dict[str, Any]
 
@@ -67,7 +67,7 @@ def _cross_check_words(spent: Spent) -> str:
 def participations_section(evidence: Evidence) -> Facts:
     """How many clients took part how often."""
     taken = Counter(participations(evidence.events).values())
-    known = privacy_facts.clients(evidence)
+    known = facts.clients(evidence)
     if known is not None and known > taken.total():
         taken[0] = known - taken.total()
     return {

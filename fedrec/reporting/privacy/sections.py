@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fedrec.reporting import privacy_text
-from fedrec.reporting.audit_words import audit_tables, audit_words
 from fedrec.reporting.charts import Curve, epsilon_chart
 from fedrec.reporting.document import Block, Bullets, Code, Figure, Pairs, Section, Table, Text
 from fedrec.reporting.figures import ABSENT, Interval, count_text, delta_text, epsilon_text, rounded_down
-from fedrec.reporting.privacy_charts import delta_chart, participation_chart
+from fedrec.reporting.privacy import words
+from fedrec.reporting.privacy.audit_words import audit_tables, audit_words
+from fedrec.reporting.privacy.charts import delta_chart, participation_chart
 
 Facts = Mapping[str, Any]
 
@@ -104,7 +104,7 @@ def _epsilon(report: Facts) -> Iterator[Block]:
     points = [(point["delta"], point["epsilon"]) for point in epsilon["curve"]]
     yield Figure(delta_chart(points, reported=epsilon["delta"], unit=unit))
     if unit == "USER":
-        yield Text(f"The word beside an epsilon follows {privacy_text.SCALE}.")
+        yield Text(f"The word beside an epsilon follows {words.SCALE}.")
 
 
 def _spent(report: Facts) -> Iterator[Block]:

@@ -7,7 +7,7 @@ import jinja2
 
 from fedrec.reporting.figures import delta_text, epsilon_text, rounded_down
 from fedrec.reporting.page import MACROS, STYLE
-from fedrec.reporting.privacy_sections import sections
+from fedrec.reporting.privacy.sections import sections
 
 _STYLE = (
     STYLE

@@ -5,7 +5,7 @@ from typing import Any
 
 from fedrec.reporting.document import Table
 from fedrec.reporting.figures import ABSENT, number
-from fedrec.reporting.privacy_evidence import part
+from fedrec.reporting.privacy.evidence import part
 
 Record = Mapping[str, Any]
 

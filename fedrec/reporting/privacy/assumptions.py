@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import delta_text
-from fedrec.reporting.privacy_evidence import Evidence
+from fedrec.reporting.privacy.evidence import Evidence
 
 # met, not met: the records show it. by construction: the program does so, records cannot show it.
 # assumed: only people can know it.

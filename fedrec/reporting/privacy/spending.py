@@ -14,7 +14,7 @@ from fedrec.privacy.accounting import (
     spending_by_client,
 )
 from fedrec.privacy.plan import GaussianSpend
-from fedrec.reporting.privacy_evidence import Event
+from fedrec.reporting.privacy.evidence import Event
 
 DELTAS = (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 

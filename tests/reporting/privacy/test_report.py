@@ -22,13 +22,13 @@ from fedrec.privacy.plan import GaussianSpend
 from fedrec.release import signing_key
 from fedrec.reporting.document import Bullets, Pairs, Table, Text
 from fedrec.reporting.model_card import model_card
-from fedrec.reporting.privacy_facts import Stated
-from fedrec.reporting.privacy_markdown import plain, privacy_markdown
-from fedrec.reporting.privacy_page import privacy_html
-from fedrec.reporting.privacy_report import privacy_report, report_text, schema, write_privacy_report
-from fedrec.reporting.privacy_sections import sections
-from fedrec.reporting.privacy_spending import by_round, largest
-from tests.reporting.privacy_runs import (
+from fedrec.reporting.privacy.facts import Stated
+from fedrec.reporting.privacy.markdown import plain, privacy_markdown
+from fedrec.reporting.privacy.page import privacy_html
+from fedrec.reporting.privacy.report import privacy_report, report_text, schema, write_privacy_report
+from fedrec.reporting.privacy.sections import sections
+from fedrec.reporting.privacy.spending import by_round, largest
+from tests.reporting.privacy.runs import (
     CENTRAL,
     HUBS,
     PLAIN,

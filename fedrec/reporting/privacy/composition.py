@@ -12,9 +12,9 @@ from fedrec.privacy.accounting import Spending, composed, epsilon_of
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.statement import most_spent, participations
 from fedrec.reporting.figures import rounded_down, rounded_up
-from fedrec.reporting.privacy_assumptions import secret_noise
-from fedrec.reporting.privacy_evidence import Event, Evidence, is_interrupted, read_evidence
-from fedrec.reporting.privacy_spending import Spent, together, worst_of
+from fedrec.reporting.privacy.assumptions import secret_noise
+from fedrec.reporting.privacy.evidence import Event, Evidence, is_interrupted, read_evidence
+from fedrec.reporting.privacy.spending import Spent, together, worst_of
 
 Facts = dict[str, Any]
 

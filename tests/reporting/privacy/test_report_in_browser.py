@@ -7,8 +7,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from fedrec.reporting.privacy_report import write_privacy_report
-from tests.reporting.privacy_runs import CENTRAL, HUBS, a_run, changed
+from fedrec.reporting.privacy.report import write_privacy_report
+from tests.reporting.privacy.runs import CENTRAL, HUBS, a_run, changed
 from tests.reporting.test_report_in_browser import browser, contrast, pytestmark, rgb, shown
 
 __all__ = ["browser", "pytestmark"]
