@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedrec.errors import ConfigError
-from fedrec.privacy.gaussian import gdp_mu, zcdp_rho
+from fedrec.privacy.gaussian import best_guess, gdp_mu, zcdp_rho
 from fedrec.privacy.planning import Question, Schedule, assumptions
 from fedrec.reporting.figures import delta_text, rounded_down, rounded_up
-from fedrec.reporting.privacy_text import epsilon_words
+from fedrec.reporting.privacy.words import epsilon_words
 
 if TYPE_CHECKING:
     from fedrec.privacy.gaussian import Spending
@@ -186,7 +186,7 @@ def _sentences(found: dict[str, Any], budget: float | None) -> list[str]:
     """The same numbers in plain words."""
     epsilon, delta, noise = found["epsilon"], found["delta"], found["noise_multiplier"]
     least = "" if budget is None else f"The least noise multiplier that keeps epsilon {budget:g} is {noise:g}. "
-    right = rounded_up(100 * (1 + delta * math.exp(-epsilon)) / (1 + math.exp(-epsilon)), 1)
+    right = rounded_up(100 * best_guess(epsilon, delta=delta, mu=found["gdp_mu"]), 1)
     return [
         f"{least}Noise of {noise:g} times the clip norm spends epsilon {epsilon:.4f} at delta {delta:g}: "
         f"{epsilon_words(epsilon)}.",

@@ -86,6 +86,20 @@ def gaussian_delta(mu: float, *, epsilon: float) -> float:
     return math.exp(min(0.0, _log_delta(mu, min(mu / 2 - epsilon / mu, _FARTHEST))))
 
 
+def best_guess(epsilon: float, *, delta: float, mu: float | None = None) -> float:
+    """How often somebody who sees every release is right, at even odds, on whether one unit was there: at most.
+
+    Exact where `mu` describes the whole composition. Sources: Dong, Roth and Su 2019,
+    arXiv:1905.02383; for (epsilon, delta) Kairouz, Oh and Viswanath 2015, arXiv:1311.0776.
+
+    >>> round(best_guess(1.0, delta=1e-6), 3), round(best_guess(8.0, delta=1e-6, mu=1.53), 3)
+    (0.731, 0.778)
+    """
+    if mu is not None:
+        return 0.5 * math.erfc(-mu / 8**0.5)
+    return min(1.0, (1 + delta * math.exp(-epsilon)) / (1 + math.exp(-epsilon)))
+
+
 def _sampled(spending: Spending) -> bool:
     return any(spend.sampling_rate < 1 for spend, _ in spending)
 

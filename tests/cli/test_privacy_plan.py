@@ -140,7 +140,7 @@ def test_a_person_reads_a_table_the_assumptions_and_the_numbers_in_words() -> No
     found = planned("--epsilon 2 --participations 6 --delta 1e-6")
     assert f"{found['epsilon']:.4f}" in text
     assert f"The least noise multiplier that keeps epsilon 2 is {found['noise_multiplier']:g}." in text
-    assert "right at most 88.1 times out of 100" in text
+    assert "right at most 58.9 times out of 100" in text
     for sentence in found["assumptions"]:
         assert sentence in text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from fedrec.reporting.privacy_report import schema
-from tests.reporting.privacy_runs import CENTRAL, a_run, changed
+from fedrec.reporting.privacy.report import schema
+from tests.reporting.privacy.runs import CENTRAL, a_run, changed
 
 FEDREC = Path(sys.executable).with_name("fedrec")
 

@@ -1,9 +1,9 @@
 """The first words of a budget report: whether there is a guarantee, how large, and what is wrong with it."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from fedrec.privacy.gaussian import best_guess
 from fedrec.reporting.figures import delta_text, epsilon_text, rounded_up
 from fedrec.reporting.privacy import words
 from fedrec.reporting.privacy.audit_words import audit_fault
@@ -33,7 +33,7 @@ def verdict(report: Facts) -> dict[str, Any]:
         "state": "private" if guarantee else "not a guarantee",
         "text": f"Private at {claim}." if guarantee else f"NOT A DP GUARANTEE. If it were one, it would be {claim}.",
         "meaning": (
-            meaning(_spent(report)["epsilon"], epsilon["delta"], unit=report["unit"]["name"], mode=mode)
+            meaning(_spent(report)["epsilon"], epsilon, unit=report["unit"]["name"], mode=mode)
             if guarantee
             else None
         ),
@@ -44,16 +44,15 @@ def verdict(report: Facts) -> dict[str, Any]:
     }
 
 
-def meaning(epsilon: float, delta: float, *, unit: str, mode: str) -> str:
+def meaning(epsilon: float, figures: Facts, *, unit: str, mode: str) -> str:
     """What an epsilon leaves to somebody who guesses, in plain words.
 
-    Source: the trade-off of Kairouz, Oh and Viswanath 2015, arXiv:1311.0776, at even odds.
+    figures: the report's delta, and mu where one Gaussian describes the whole composition.
 
-    >>> meaning(1.0, 1e-6, unit="USER", mode="central").partition("guesses ")[2]
+    >>> meaning(1.0, {"delta": 1e-6, "gdp_mu": None}, unit="USER", mode="central").partition("guesses ")[2]
     'right at most 73.2 times in 100. Without any data it is 50.'
     """
-    odds = (math.exp(epsilon) + delta) / (1 + math.exp(epsilon)) if epsilon < 500 else 1.0
-    times = min(100.0, rounded_up(100 * odds, 1))
+    times = rounded_up(100 * best_guess(epsilon, delta=figures["delta"], mu=figures["gdp_mu"]), 1)
     whose = "one person took part" if unit == "USER" else "one person's data of one interval were there"
     reader = "all that the server sees" if mode in ("local", "distributed") else "every release"
     return (
