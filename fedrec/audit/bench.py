@@ -21,7 +21,7 @@ DELTA = 1e-6
 CLIP_NORM = 0.5
 # Of what a reader sees of one unit, in both modes; the epsilon is small, as one run shows at most about 4.6.
 NOISE = 2.0
-LOCAL_STEPS = 4
+LOCAL_STEPS = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

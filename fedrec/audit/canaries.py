@@ -9,6 +9,7 @@ shows a sum that weighs by them. Source: Andrew et al. 2023, arXiv:2302.03098.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -62,6 +63,7 @@ class Canaries:
         return vector_example(vector, owns=_MANY if kind == "many examples" else _FEW)
 
 
+@lru_cache(maxsize=1)
 def draw_canaries(seed: int, *, count: int) -> Canaries:
     """Canaries whose directions and coins depend on the seed; the noise does not."""
     draw = np.random.default_rng(seed)

@@ -14,6 +14,12 @@ NO_PROOF = (
     "Passing is no proof of privacy: an audit bounds the leak from below, on what it looked at. "
     "The guarantee rests on the mechanism and its accounting."
 )
+NOT_COVERED = (
+    "amplification by Poisson batches: local mode is audited at sampling rate 1, and of the coins only their rate",
+    "composition over several rounds of one client: every canary takes part in one round",
+    "whatever is released beside adapters and metrics, such as models that a reader trains further",
+    "floating point: the grid of the noise is not hidden, and no canary looks for it",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,5 +101,6 @@ class Audit:
             "shown_by": {"lower_bound": self.bounds.one_run_from, "gaussian_fit_bound": self.bounds.gaussian_fit_from},
             "canaries": self.canaries,
             "audited": {"clip_norm": plan.clip_norm, **asdict(plan.participation)},
+            "not_covered": list(NOT_COVERED),
             "statement": self.statement,
         }

@@ -37,6 +37,8 @@ def audit(
 
 def _in_words(found: "Audit") -> str:
     """The outcome line by line, the statement last."""
+    from fedrec.audit.outcome import NOT_COVERED
+
     bounds = found.bounds
     lines = [
         f"Audit of `{found.mode}` mode over {found.canaries} canaries, seed {found.seed}",
@@ -53,6 +55,8 @@ def _in_words(found: "Audit") -> str:
             f"  {'caught' if control.caught else 'MISSED'}  {name:20} by {control.detector}: {control.what}"
             for name, control in found.controls.items()
         ),
+        "",
+        *(f"  not looked at: {what}" for what in NOT_COVERED),
         "",
         found.statement,
     ]

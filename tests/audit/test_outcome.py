@@ -66,4 +66,5 @@ def test_the_record_has_the_fixed_keys_and_is_json():
     assert record["controls"]["noise_off"]["caught"] is True
     assert record["checks"]["noise_size"]["passed"] is True
     assert (record["mode"], record["seed"], record["fault"]) == ("central", 4, None)
+    assert any("sampling rate 1" in limit for limit in record["not_covered"])
     assert record["statement"] == PASSED.statement
