@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.config import DataConfig, ModelConfig
-from fedrec.config_file import parse_table
+from fedrec.config_file import parse_table, read_run_config
 from fedrec.data.dataset import Dataset
 from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.evaluation.protocol import evaluate
@@ -23,7 +23,6 @@ from fedrec.simulation import (
     encoding,
     evaluations,
     headline,
-    read_config,
     run_facts,
 )
 from fedrec.training.publishing import ADAPTER, INDEX, released_base_model
@@ -49,9 +48,9 @@ def evaluate_path(
 
 def evaluate_run(run: Path, data: Path, *, final: bool, baselines: bool, watch: Watcher) -> dict[str, Any]:
     """Score the last state of a run on a data set."""
-    scenario, layout = read_config(run)
+    scenario, hashes = read_run_config(run)
     workbench = open_workbench(scenario, data, encoding(watch))
-    require_layout(workbench.model.layout.hash, layout)
+    require_layout(workbench.model.layout.hash, hashes["layout"])
     folder = RunFolder(run, (run / "config.toml").read_text(), resume=True)
     state = folder.state()
     if state is None:

@@ -32,6 +32,22 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     return parse_scenario(table, overrides)
 
 
+def read_run_config(run: Path) -> tuple[Scenario, dict[str, str]]:
+    """The scenario of a run folder, and the hashes of the data and of the adapter's layout beside it.
+
+    Raises ConfigError if it is no run folder, or its settings are damaged.
+    """
+    path = run / "config.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        hashes = {name: str(table.pop(name)) for name in ("dataset_hash", "layout")}
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{run} is not a run folder (no config.toml). Make one with `fedrec simulate`.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise ConfigError(f"{path} is damaged ({error}). Restore it from a copy, or start the run again.") from None
+    return parse_scenario(table), hashes
+
+
 def parse_scenario(table: dict[str, Any], overrides: Sequence[str] = ()) -> Scenario:
     """Build a scenario from a TOML table."""
     for override in overrides:

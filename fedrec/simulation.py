@@ -13,7 +13,6 @@ import numpy as np
 import tomli_w
 
 from fedrec.config import Scenario
-from fedrec.config_file import parse_scenario
 from fedrec.errors import ConfigError, RefusedError
 from fedrec.evaluation.baselines import NAMES, all_baselines
 from fedrec.evaluation.heads import evaluate_heads
@@ -113,21 +112,6 @@ def simulate(
     summary = RunSummary.build(result, folder.rounds())
     write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
     return result
-
-
-def read_config(run: Path) -> tuple[Scenario, str]:
-    """The scenario of a run folder and the layout of its adapter."""
-    import tomllib
-
-    try:
-        table = tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))
-        del table["dataset_hash"]
-        layout = str(table.pop("layout"))
-    except FileNotFoundError:
-        raise ConfigError(f"{run} is not a run folder (no config.toml). Make one with `fedrec simulate`.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise ConfigError(f"{run / 'config.toml'} is damaged ({error}). Restore it, or start the run again.") from None
-    return parse_scenario(table), layout
 
 
 def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Reading changes no file. Whatever contradicts the ledger stops the report here.
 
 import json
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fedrec.config import Scenario
-from fedrec.config_file import parse_scenario
-from fedrec.errors import ConfigError, DataError, VerificationError
+from fedrec.config_file import read_run_config
+from fedrec.errors import DataError, VerificationError
 from fedrec.privacy.ledger import GENESIS, read_events
 from fedrec.privacy.plan import GaussianSpend, PrivacyPlan, plan_of
 from fedrec.privacy.seal import require_sealed
@@ -97,7 +96,7 @@ def read_evidence(run: Path, *, key: Path | None = None) -> Evidence:
     Raises ConfigError if this is no run folder, DataError if nothing has happened in it yet,
     VerificationError if a record is damaged or contradicts another.
     """
-    scenario, hashes = _settings(run)
+    scenario, hashes = read_run_config(run)
     events = read_events(run / LEDGER)
     heads = _heads(run / LEDGER, len(events))
     trusted = key or run / "signing.pub"
@@ -121,19 +120,6 @@ def read_evidence(run: Path, *, key: Path | None = None) -> Evidence:
     _check_clients(evidence)
     _check_separation(evidence)
     return evidence
-
-
-def _settings(run: Path) -> tuple[Scenario, dict[str, str]]:
-    """The scenario, and the hashes that the run keeps beside it."""
-    path = run / "config.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        hashes = {name: str(table.pop(name)) for name in ("dataset_hash", "layout")}
-    except (FileNotFoundError, NotADirectoryError):
-        raise ConfigError(f"{run} is not a run folder (no config.toml). Name what `fedrec simulate` wrote.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise ConfigError(f"{path} is damaged ({error}). Restore it from a copy.") from None
-    return parse_scenario(table), hashes
 
 
 def _heads(path: Path, entries: int) -> list[str]:

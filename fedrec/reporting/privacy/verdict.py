@@ -33,9 +33,7 @@ def verdict(report: Facts) -> dict[str, Any]:
         "state": "private" if guarantee else "not a guarantee",
         "text": f"Private at {claim}." if guarantee else f"NOT A DP GUARANTEE. If it were one, it would be {claim}.",
         "meaning": (
-            meaning(_spent(report)["epsilon"], epsilon, unit=report["unit"]["name"], mode=mode)
-            if guarantee
-            else None
+            meaning(_spent(report)["epsilon"], epsilon, unit=report["unit"]["name"], mode=mode) if guarantee else None
         ),
         "guarantee": guarantee,
         "alarms": alarms,
