@@ -17,6 +17,7 @@ from fedrec.audit.checks import Check
 from fedrec.audit.path import observe
 from fedrec.privacy import randomness
 from fedrec.privacy.correlated_noise import BandedToeplitz, NoiseState
+from fedrec.privacy.gaussian import mu_without_amplification
 from fedrec.privacy.mechanism import Doubles
 from fedrec.privacy_config import Mode
 from fedrec.training.blocks import blocks_of, total_size
@@ -30,7 +31,9 @@ _BANDS, _ROUNDS = 3, 40
 
 def noise_checks(mode: Mode, *, seed: int) -> Iterator[Check]:
     """The checks of the noise in a mode's releases, and of the coins that draw its batches."""
-    silent = observe(mode, draw_canaries(seed, count=4).with_only(), seed=seed).releases / NOISE
+    seen = observe(mode, draw_canaries(seed, count=4).with_only(), seed=seed)
+    # In units of what the ledger says: an entry that claims more noise than was drawn must show.
+    silent = seen.releases * mu_without_amplification(seen.spending)
     yield size_check("noise_size", silent.ravel(), of="the noise")
     yield shape_check("noise_shape", silent.ravel())
     yield distinct_check("distinct_noise", silent, of="the noise")

@@ -12,6 +12,7 @@ from fedrec.audit.noise import distinct_check, noise_checks, shape_check, size_c
 from fedrec.audit.replacing import replaced
 from fedrec.federation import messages
 from fedrec.privacy import correlated_noise, randomness
+from fedrec.privacy.plan import GaussianSpend
 from fedrec.training import aggregation, blocks
 from fedrec.training.client import Reply
 
@@ -51,6 +52,16 @@ def test_noise_that_is_shared_is_noticed():
 @pytest.mark.parametrize("mode", ["central", "local"])
 def test_the_noise_that_is_deployed_passes(mode):
     assert [check.name for check in noise_checks(mode, seed=0) if not check.passed] == []
+
+
+@pytest.mark.parametrize("mode", ["central", "local"])
+def test_a_ledger_that_claims_more_noise_than_was_drawn_is_noticed(mode):
+    def boastful(self):
+        return {**as_event(self), "noise_multiplier": 1.2 * self.noise_multiplier}
+
+    as_event = GaussianSpend.as_event
+    with replaced(GaussianSpend, "as_event", boastful):
+        assert "noise_size" in [check.name for check in noise_checks(mode, seed=0) if not check.passed]
 
 
 def test_coins_that_are_too_generous_are_noticed():
