@@ -94,7 +94,7 @@ def simulate(
     ConfigError before anything is written where the scenario cannot run on these data.
     """
     workbench = open_workbench(request.scenario, request.data, encoding(watch))
-    _check(workbench)
+    workbench = replace(workbench, budget=_check(workbench))
     folder = RunFolder(request.out, _config_text(workbench), resume=request.resume)
     result = _train(workbench, folder, engine_of, watch)
     measured = evaluations(workbench, final=request.final, watch=watch)
@@ -147,6 +147,7 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
         noise=scenario.privacy.noise,
         catalogue=len(workbench.index),
         prior_weight=scenario.model.prior_weight,
+        budget=workbench.budget,
     )
     start = ServerState.start(np.zeros(workbench.model.layout.size, dtype=np.float32))
     if scenario.adapter.train_a:
@@ -241,8 +242,8 @@ def baseline_results(workbench: Workbench, request: Request, watch: Watcher) -> 
     return found
 
 
-def _check(workbench: Workbench) -> None:
-    """Refuse, before anything is written, what would only fail later."""
+def _check(workbench: Workbench) -> Budget | None:
+    """Refuse, before anything is written, what would only fail later; returns the budget of a private run."""
     plan, federation = workbench.plan, workbench.scenario.federation
     unknown = set(workbench.scenario.evaluation.baselines) - set(NAMES)
     if unknown:
@@ -253,12 +254,19 @@ def _check(workbench: Workbench) -> None:
     if plan and plan.delta > most:
         raise ConfigError(f"privacy.delta is {plan.delta:g}; for {users} people it is at most {most:g}. Lower it.")
     if plan is None:
-        return
+        return None
     # The whole plan is accounted by both libraries before anything is spent on it.
     checked_epsilon(composed(plan.spends(plan.limits.most)), delta=plan.delta)
     budget = workbench.scenario.budget
     earlier = [spend for run in budget.earlier_runs for spend in most_spent(read_events(ledger_of(Path(run))))]
-    require_plan_within(plan, Budget.of(budget, delta=plan.delta), earlier, epsilon_of=composed_epsilon)
+    limits = Budget.of(budget, delta=plan.delta, earlier=earlier)
+    require_plan_within(plan, limits, epsilon_of=composed_epsilon)
+    for rate, period in ((budget.per_day, "day"), (budget.per_month, "month")):
+        if rate is not None and rate < plan.limits.most:
+            raise ConfigError(
+                f"budget.per_{period} {rate} is under the {plan.limits.most} rounds of one client, and all rounds of a "
+                "simulation fall on one day. Leave it out, or lower privacy.participations."
+            )
     clients = len(workbench.members)
     asked = federation.rounds * min(federation.cohort, clients)
     if asked > clients * plan.limits.most:
@@ -267,6 +275,7 @@ def _check(workbench: Workbench) -> None:
             f"{clients} clients that take part {plan.limits.most} times each allow {clients * plan.limits.most}. "
             "Lower federation.rounds or federation.cohort, or raise privacy.participations and pay for it."
         )
+    return limits
 
 
 def _config_text(workbench: Workbench) -> str:

@@ -99,8 +99,8 @@ def _kept_noise() -> Iterator[Check]:
         )
         state, rows = NoiseState(), []
         for number in range(_ROUNDS):
-            rows.append(noise.release(np.zeros(total_size(blocks)), state))
-            state = noise.kept(finished=number).state
+            rows.append(noise.release(np.zeros(total_size(blocks)), state, expected=1))
+            state = noise.kept(finished=number, recorded=True).state
     updates, metrics = np.split(np.stack(rows), [blocks[0].size], axis=1)
     length = float(np.linalg.norm(encoder.coefficients))
     yield Check(name="encoder_norm", what="norm of what one round's sum shows as", found=length, low=0.0, high=1 + 1e-9)

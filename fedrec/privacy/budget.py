@@ -17,18 +17,34 @@ EpsilonOf = Callable[[Sequence[GaussianSpend], float], float]
 class Budget:
     """A lifetime epsilon at `delta`, and rate limits on participations by UTC day and month.
 
-    Rate limits bound no epsilon: it composes over the whole life of the client.
+    earlier: what was spent on the same people before, in other runs. Rate limits bound no
+    epsilon: it composes over the whole life of the client.
     """
 
     epsilon: float | None
     delta: float
     per_day: int | None = None
     per_month: int | None = None
+    earlier: tuple[GaussianSpend, ...] = ()
 
     @classmethod
-    def of(cls, config: BudgetConfig, *, delta: float) -> "Budget":
+    def of(cls, config: BudgetConfig, *, delta: float, earlier: Sequence[GaussianSpend] = ()) -> "Budget":
         """The budget that a scenario sets."""
-        return cls(epsilon=config.epsilon, delta=delta, per_day=config.per_day, per_month=config.per_month)
+        return cls(
+            epsilon=config.epsilon,
+            delta=delta,
+            per_day=config.per_day,
+            per_month=config.per_month,
+            earlier=tuple(earlier),
+        )
+
+    def after(self, spends: Sequence[GaussianSpend], *, epsilon_of: EpsilonOf) -> float:
+        """Epsilon of these spends and all earlier ones."""
+        return epsilon_of([*self.earlier, *spends], self.delta)
+
+    def room_for(self, spends: Sequence[GaussianSpend], *, epsilon_of: EpsilonOf) -> bool:
+        """Whether these spends and all earlier ones are within the lifetime epsilon."""
+        return self.epsilon is None or self.after(spends, epsilon_of=epsilon_of) <= self.epsilon
 
     def require_room(
         self, entries: Sequence[Mapping[str, Any]], more: Sequence[GaussianSpend], *, now: float, epsilon_of: EpsilonOf
@@ -37,15 +53,12 @@ class Budget:
 
         entries: the events of the client's own ledger. now: UTC seconds.
         """
-        self._check_rates([float(entry["time"]) for entry in entries], now)
-        if self.epsilon is None:
-            return
-        spent = [GaussianSpend.from_event(entry) for entry in entries]
-        after = epsilon_of([*spent, *more], self.delta)
-        if not after <= self.epsilon:
+        self._check_rates([float(entry["time"]) for entry in entries if entry["kind"] == "update"], now)
+        spends = [*(GaussianSpend.from_event(entry) for entry in entries), *more]
+        if not self.room_for(spends, epsilon_of=epsilon_of):
             raise BudgetError(
-                f"Taking part would bring this client to epsilon {after:.2f}, over its lifetime budget of "
-                f"{self.epsilon:g}. It takes part no more."
+                f"Taking part would bring this client to epsilon {self.after(spends, epsilon_of=epsilon_of):.2f}, "
+                f"over its lifetime budget of {self.epsilon:g}. It takes part no more."
             )
 
     def _check_rates(self, times: Sequence[float], now: float) -> None:
@@ -59,18 +72,16 @@ class Budget:
                 )
 
 
-def require_plan_within(
-    plan: PrivacyPlan, budget: Budget, earlier: Sequence[GaussianSpend], *, epsilon_of: EpsilonOf
-) -> None:
+def require_plan_within(plan: PrivacyPlan, budget: Budget, *, epsilon_of: EpsilonOf) -> None:
     """Raise BudgetError, naming the round, if a client that takes part whenever it may would pass the budget.
 
-    earlier: what the client that spent most has spent before this run.
+    Interruptions are not planned: they are asked for when they come, see `Budget.room_for`.
     """
     if budget.epsilon is None:
         return
 
     def after(participations: int) -> float:
-        return epsilon_of([*earlier, *plan.spends(participations)], budget.delta)
+        return budget.after(plan.spends(participations), epsilon_of=epsilon_of)
 
     most = plan.limits.most
     if after(most) <= budget.epsilon:

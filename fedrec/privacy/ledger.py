@@ -117,7 +117,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
             entry = json.loads(line)
             follows = entry["seq"] == number and entry["prev"] == previous and entry["hash"] == _hash(entry)
             intact = follows and line == _line(entry)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             intact = False
         if not intact:
             raise VerificationError(
@@ -133,6 +133,8 @@ def _holds_an_entry(rest: bytes) -> bool:
     """Whether a whole entry is in what follows the last line end: then it is no torn `append`."""
     try:
         json.JSONDecoder().raw_decode(rest.decode(errors="replace"))
+    except RecursionError:
+        return True
     except ValueError:
         return False
     return True

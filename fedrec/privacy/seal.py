@@ -54,7 +54,11 @@ def require_sealed(ledger: Path, heads: set[str], seal: Path, key: Ed25519Public
     heads: every head that the ledger has had, the empty one's included.
     """
     head = sealed_head(seal, key)
-    # A seal is written after its entry: the ledger may be ahead of it, never behind.
+    # A seal is written after its entry: the ledger may be ahead of it by one, never behind.
+    if head is None and len(heads) > 2:
+        raise VerificationError(
+            f"{seal} is missing. Restore ledger and seal from a copy; a ledger is never without it."
+        )
     if head is not None and head not in heads:
         raise VerificationError(
             f"{ledger} does not lead to its sealed head {head[:12]}: entries were cut off or rewritten. "

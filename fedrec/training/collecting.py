@@ -4,13 +4,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 
 from fedrec.errors import UnsafeUpdateError
 from fedrec.model.adapter import FlatAdapter
-from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.accounting import Spending, spending_by_client
+from fedrec.privacy.budget import Budget
+from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.statement import composed_epsilon
 from fedrec.training.aggregation import UpdateSum
 from fedrec.training.client import Instruction, Reply
 
@@ -117,6 +121,20 @@ def eligible(
         for client in clients
         if taken[client] < plan.limits.cap and round_number - last.get(client, round_number - rests) >= rests
     ]
+
+
+def within_budget(
+    clients: Sequence[int], entries: Sequence[dict[str, Any]], more: Sequence[GaussianSpend], budget: Budget
+) -> list[int]:
+    """The clients whose lifetime budget has room for `more`, by the server's own count."""
+    spent = spending_by_client(entries)
+
+    @cache
+    def fits(spending: Spending) -> bool:
+        spends = [spend for spend, count in spending for _ in range(count)]
+        return budget.room_for([*spends, *more], epsilon_of=composed_epsilon)
+
+    return [client for client in clients if fits(spent.get(client, ()))]
 
 
 def _believable(reply: Reply, plan: PrivacyPlan | None) -> int:

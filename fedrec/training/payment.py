@@ -1,5 +1,6 @@
 """Charging the server's ledger for a round, before anything of it is used."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ def pay(
         written = [
             entry for entry in ledger.entries if entry["token"] == collected.token and entry["kind"] == block.kind
         ]
-        _pay_interrupted(ledger, event, collected, written)
+        _pay_interrupted(ledger, event, collected, written, cap=plan.limits.cap)
         rounds = [entry for entry in written if "attempt" not in entry]
         owing = _owing(collected, rounds)
         if owing or not rounds:
@@ -39,17 +40,36 @@ def pay(
             ledger.append({**event, "participants": sorted(owing), "replies": replies, "released": released})
 
 
+def complete(ledger: Ledger, plan: PrivacyPlan, token: str, blocks: Sequence[Block]) -> None:
+    """Write the entries that an interruption kept from an attempt that was only partly charged.
+
+    Every client of it has paid for all its blocks.
+    """
+    written = {entry["kind"]: entry for entry in ledger.entries if entry["token"] == token and "attempt" not in entry}
+    for block in blocks:
+        if written and block.kind not in written:
+            first = next(iter(written.values()))
+            same = {name: first[name] for name in ("round", "token", "guarantee", "participants", "replies")}
+            event = plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm)
+            ledger.append({**event, **same, "released": "nothing: interrupted"})
+
+
 def paid(ledger: Ledger, token: str) -> bool:
     """Whether an attempt was charged."""
     return any(entry["token"] == token and "attempt" not in entry for entry in ledger.entries)
 
 
 def _pay_interrupted(
-    ledger: Ledger, event: dict[str, Any], collected: Collected, written: Sequence[dict[str, Any]]
+    ledger: Ledger, event: dict[str, Any], collected: Collected, written: Sequence[dict[str, Any]], *, cap: int
 ) -> None:
+    """Charge attempts that gave nothing; no honest client comes to more than its cap, so no claim does."""
     known = {(entry.get("client"), entry.get("attempt")) for entry in written}
+    same_kind = (entry for entry in ledger.entries if entry["kind"] == event["kind"])
+    taken = Counter(
+        client for entry in same_kind if entry["token"] != collected.token for client in entry["participants"]
+    )
     for client, attempt in collected.interrupted:
-        if (client, attempt) not in known:
+        if (client, attempt) not in known and taken[client] + attempt < cap:
             wasted = {"participants": [client], "client": client, "attempt": attempt}
             ledger.append({**event, **wasted, "released": "nothing: interrupted"})
 

@@ -40,11 +40,11 @@ class Hooks:
 
 def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerState, hooks: Hooks) -> ServerState:
     """Run, or go on with, all rounds of a recipe; returns the final state."""
-    state = folder.state() or start
     key = signing_key(folder.signing_key)
     with Ledger(folder.ledger, seal=Seal(folder.seal, key)) as ledger:
+        state = folder.state() or start
         require_sealed(folder.ledger, ledger.hashes, folder.seal, key.public_key())
-        _require_whole(ledger, folder)
+        _require_whole(ledger, folder, state)
         server = RoundServer(folder=folder, engine=engine, recipe=recipe, ledger=ledger)
         prior = server.prior(state)
         if prior is not None:
@@ -73,9 +73,15 @@ def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerS
     return state
 
 
-def _require_whole(ledger: Ledger, folder: RunFolder) -> None:
-    """Raise VerificationError if the ledger lacks what it held when the last round was finished."""
+def _require_whole(ledger: Ledger, folder: RunFolder, state: ServerState) -> None:
+    """Raise VerificationError if the state, or the ledger, is behind what is on record."""
     records = folder.rounds()
+    # A record is written just before the state that makes it count.
+    if records and records[-1]["round"] > state.round + 1:
+        raise VerificationError(
+            f"{folder.path} is at round {state.round} and on record as past round {records[-1]['round']}: it was set "
+            "back. Restore the whole folder from one copy; a round must not be released twice."
+        )
     if records and records[-1]["ledger_head"] not in ledger.hashes:
         raise VerificationError(
             f"{folder.ledger} lacks what round {records[-1]['round']} paid: entries were cut off. "

@@ -102,6 +102,9 @@ class RunFolder:
             return None
         with _intact(file):
             begun: dict[str, Any] = json.loads(file.read_text())
+            sound = isinstance(begun["token"], str) and all(isinstance(client, int) for client in begun["cohort"])
+            if not sound:
+                raise ValueError("token or cohort")
             return begun if begun["round"] == round_number else None
 
     def prior(self) -> Floats | None:
@@ -141,7 +144,7 @@ def _intact(file: Path) -> Iterator[None]:
     """Say of a file that cannot be read that it is damaged; such a run does not go on by itself."""
     try:
         yield
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VerificationError(
             f"{file} is damaged ({type(error).__name__}). Restore it from a copy, or start the run again elsewhere."
         ) from None

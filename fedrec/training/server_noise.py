@@ -35,24 +35,28 @@ class ServerNoise:
     run_id: str
     source_of: SourceOf
 
-    def kept(self, *, finished: int) -> SavedNoise:
+    def kept(self, *, finished: int, recorded: bool) -> SavedNoise:
         """What was kept last: of the finished round, or of the one after it, not yet released.
 
-        Raises VerificationError if it is missing, damaged, or of another round.
+        recorded: whether any round is on record, so that something has to be there. Raises
+        VerificationError if it is missing, damaged, or of another round.
         """
-        if not finished and not self.file.exists():
+        if not (finished or recorded or self.file.exists()):
             return SavedNoise(NoiseState())
         key = noise_key(self.key) if self.key.exists() else None
         if key is None:
             raise VerificationError(f"{self.key} is missing. Restore it from a copy; the run cannot go on without it.")
         return load_noise_state(self.file, key=key, run_id=self.run_id, rounds=(finished, finished + 1))
 
-    def release(self, total: Doubles, before: NoiseState) -> Doubles:
-        """The noised sum of the round after `before`; it is on the disk when this returns."""
+    def release(self, total: Doubles, before: NoiseState, *, expected: int) -> Doubles:
+        """The round after `before`, noised: its mean over the expected cohort, and what lies behind it as a sum.
+
+        It is on the disk when this returns, as it will be released.
+        """
         update, *others = np.split(total, np.cumsum([block.size for block in self.blocks])[:-1])
         number = before.round + 1
         drawn, after = self._correlated.draw(before, self.source_of(number, "update"), size=len(update))
-        parts = [update + drawn]
+        parts = [(update + drawn) / expected]
         for block, part in zip(self.blocks[1:], others, strict=True):
             parts.append(noised_sum(part, noise_std=block.noise_std, source=self.source_of(number, block.kind)))
         noised = np.concatenate(parts)

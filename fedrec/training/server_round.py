@@ -4,6 +4,7 @@ In `local` mode replies arrive noised; in `central` mode their bounded sum is no
 """
 
 import hashlib
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from fedrec.config import FederationConfig
 from fedrec.data.sequences import Floats
 from fedrec.errors import VerificationError
+from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.mechanism import Doubles, noised_sum
 from fedrec.privacy.plan import PrivacyPlan
@@ -21,9 +23,9 @@ from fedrec.privacy.randomness import NoiseKind, noise_source
 from fedrec.training.aggregation import ServerState, UpdateSum
 from fedrec.training.blocks import Block, Task, blocks_of
 from fedrec.training.client import Instruction
-from fedrec.training.collecting import Collected, Engine, ask, draw_cohort, draw_seed, eligible
+from fedrec.training.collecting import Collected, Engine, ask, draw_cohort, draw_seed, eligible, within_budget
 from fedrec.training.contribution import released_metrics, released_prior
-from fedrec.training.payment import paid, pay
+from fedrec.training.payment import complete, paid, pay
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.server_noise import ServerNoise
 
@@ -35,7 +37,8 @@ class Recipe:
     """What the server holds constant over a run.
 
     run_id: tells this run's rounds from any other's. noise: `system` is secret. catalogue:
-    the number of items, N. prior_weight: of a released popularity in every score.
+    the number of items, N. prior_weight: of a released popularity in every score. budget:
+    asked for every client before it is drawn, as interruptions cost more than was planned.
     """
 
     federation: FederationConfig
@@ -46,6 +49,7 @@ class Recipe:
     noise: NoiseKind
     catalogue: int
     prior_weight: float = 1.0
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,23 +87,25 @@ class RoundServer:
         """(N,) weighted popularity as released before the first round; None where the plan releases none.
 
         A release that was paid for and then lost is not asked for again, as no client gives
-        a second one: the prior is then zero.
+        a second one: the prior is then zero. Raises VerificationError if it was lost later.
         """
         plan = self.recipe.plan
         if plan is None or plan.popularity is None:
             return None
         kept = self.folder.prior()
+        if kept is None and state.round:
+            raise VerificationError(f"{self.folder.path} lacks the popularity that it released. Restore it.")
         if kept is None:
             kept = self._release_prior(plan, state, items=plan.popularity.items)
             self.folder.keep_prior(kept)
         return kept
 
     def _release_prior(self, plan: PrivacyPlan, state: ServerState, *, items: int) -> Floats:
-        size, token = self.recipe.catalogue, self._token("popularity")
+        size = self.recipe.catalogue
         (block,) = blocks_of(plan, "popularity", size=size)
         noised = np.zeros(size)
-        if not paid(self.ledger, token):
-            instruction = self._instruction(state, 0, token, task="popularity")
+        if not any(entry["kind"] == "popularity" for entry in self.ledger.entries):
+            instruction = self._instruction(state, 0, self._token(0), task="popularity")
             everybody = list(self.engine.clients())
             collected = self._collect(instruction, everybody, UpdateSum(size, blocks=[block]))
             self._pay(plan, collected, [block])
@@ -112,7 +118,7 @@ class RoundServer:
     def _noised_round(self, plan: PrivacyPlan, state: ServerState, prior: Floats | None) -> RoundResult:
         blocks = blocks_of(plan, "update", size=len(state.adapter))
         noise = self._noise(plan, blocks)
-        kept = noise.kept(finished=state.round)
+        kept = noise.kept(finished=state.round, recorded=bool(self.folder.rounds()))
         if kept.state.round > state.round:
             return self._kept_result(kept.noised_sum, state.round + 1, blocks)
         collected = self._ask(state, prior, blocks=blocks)
@@ -120,22 +126,19 @@ class RoundServer:
         if self._dropped(collected):
             noise.drop(kept.state)
             return _result(collected, None)
-        noised = noise.release(collected.total.value, kept.state)
-        mean = noised[: blocks[0].size] / self._expected(collected)
-        return _result(collected, mean, _metrics(noised, blocks))
+        noised = noise.release(collected.total.value, kept.state, expected=self._expected(collected))
+        return _result(collected, noised[: blocks[0].size], _metrics(noised, blocks))
 
     def _kept_result(self, noised: Doubles | None, number: int, blocks: Sequence[Block]) -> RoundResult:
         """A round that was noised before an interruption, released as it was."""
-        pending = self.folder.pending(number)
-        if pending is None:
-            raise VerificationError(f"{self.folder.path} lacks the cohort of round {number}. Restore it from a copy.")
-        entries = [entry for entry in self.ledger.entries if entry["token"] == pending["token"]]
-        asked = len(pending["cohort"])
+        entries = [entry for entry in self.ledger.entries if entry["kind"] == "update" and entry["round"] == number]
+        if not entries:
+            raise VerificationError(f"{self.folder.ledger} lacks what round {number} paid. Restore it from a copy.")
         return RoundResult(
-            asked=asked,
+            asked=len(entries[-1]["participants"]),
             replies=len(entries[-1]["replies"]),
             failures=Counter(),
-            mean=None if noised is None else noised[: blocks[0].size] / self._divisor(asked),
+            mean=None if noised is None else noised[: blocks[0].size],
             metrics=None if noised is None else _metrics(noised, blocks),
         )
 
@@ -151,28 +154,36 @@ class RoundServer:
 
     def _ask(self, state: ServerState, prior: Floats | None, *, blocks: Sequence[Block]) -> Collected:
         number = state.round + 1
-        pending = self._begun(number)
+        pending = self._begun(number, blocks)
         instruction = self._instruction(state, number, pending["token"], prior=prior)
         return self._collect(instruction, pending["cohort"], UpdateSum(len(state.adapter), blocks=blocks))
 
-    def _begun(self, number: int) -> dict[str, Any]:
+    def _begun(self, number: int, blocks: Sequence[Block]) -> dict[str, Any]:
         """Token and cohort of the round under way; a new attempt where the last one was paid for and lost."""
         plan, federation = self.recipe.plan, self.recipe.federation
         pending = self.folder.pending(number)
         lost = pending and plan and plan.mode == "central" and paid(self.ledger, pending["token"])
         if pending and not lost:
             return pending
-        able = eligible(self.engine.clients(), plan, self.ledger.entries, round_number=number)
+        if pending and plan:
+            complete(self.ledger, plan, pending["token"], blocks)
+        able = self._able(number, blocks)
         if pending:
-            allowed, attempt = set(able), pending["attempt"] + 1
-            cohort = [client for client in pending["cohort"] if client in allowed]
+            cohort = [client for client in pending["cohort"] if client in set(able)]
         else:
-            attempt = 1
             cohort = draw_cohort(able, size=federation.cohort, seed=self.recipe.seed, labels=("cohort", number))
-        token = self._token(number) if attempt == 1 else self._token(number, attempt)
-        pending = {"round": number, "attempt": attempt, "token": token, "cohort": cohort}
+        pending = {"round": number, "token": self._token(number), "cohort": cohort}
         self.folder.begin(pending)
         return pending
+
+    def _able(self, number: int, blocks: Sequence[Block]) -> list[int]:
+        """The clients that cap, separation and the lifetime budget leave."""
+        plan, budget, entries = self.recipe.plan, self.recipe.budget, self.ledger.entries
+        able = eligible(self.engine.clients(), plan, entries, round_number=number)
+        if plan is None or budget is None or budget.epsilon is None:
+            return able
+        more = [block.spend for block in blocks or blocks_of(plan, "update", size=0)]
+        return within_budget(able, entries, more, budget)
 
     def _instruction(
         self, state: ServerState, number: int, token: str, *, task: Task = "update", prior: Floats | None = None
@@ -200,14 +211,19 @@ class RoundServer:
         return collected.total.count < self.recipe.federation.min_replies
 
     def _expected(self, collected: Collected) -> int:
-        return self._divisor(len(collected.cohort))
-
-    def _divisor(self, asked: int) -> int:
         """The expected cohort: who was asked is public, who replied does not enter."""
-        return min(self.recipe.federation.cohort, max(asked, 1))
+        return min(self.recipe.federation.cohort, max(len(collected.cohort), 1))
 
-    def _token(self, *labels: object) -> str:
-        text = "|".join(map(str, (self.recipe.run_id, self.recipe.layout, *labels)))
+    def _token(self, number: int) -> str:
+        """Names an attempt at a round.
+
+        In `central` mode it is new for every attempt: a client takes it for a participation of
+        its own, so that a server that was set back cannot have one update noised twice for one
+        charge. In `local` mode it is the round's, whose reply carries its noise with it.
+        """
+        if self.recipe.plan is not None and self.recipe.plan.mode == "central":
+            return secrets.token_hex(16)
+        text = f"{self.recipe.run_id}|{self.recipe.layout}|{number}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -35,6 +35,7 @@ class Workbench:
     """A scenario with its data, index and model loaded.
 
     members: users of each client; a user belongs to one client. query_vectors: (T, d).
+    budget: what a client holds itself to; None where nothing is spent.
     """
 
     scenario: Scenario
@@ -45,6 +46,7 @@ class Workbench:
     model: AdaptedModel
     plan: PrivacyPlan | None
     members: Sequence[Ints]
+    budget: Budget | None = None
 
     @property
     def base_hash(self) -> str:
@@ -66,7 +68,7 @@ class Workbench:
             plan=self.plan,
             source_for=source_for,
             store=ClientStore(store),
-            budget=Budget.of(scenario.budget, delta=scenario.privacy.delta) if self.plan else None,
+            budget=self.budget,
         )
 
     def examples(self, client: int) -> list[Example]:
@@ -112,6 +114,7 @@ def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = N
         model=adapt(model, scenario.model, scenario.adapter, index),
         plan=plan_of(scenario),
         members=_members(sequences, scenario),
+        budget=Budget.of(scenario.budget, delta=scenario.privacy.delta) if scenario.privacy.mode != "none" else None,
     )
 
 

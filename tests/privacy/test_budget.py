@@ -15,7 +15,7 @@ DELTA = 1e-6
 
 
 def check(plan, epsilon, earlier=()):
-    require_plan_within(plan, Budget(epsilon=epsilon, delta=DELTA), list(earlier), epsilon_of=composed_epsilon)
+    require_plan_within(plan, Budget(epsilon=epsilon, delta=DELTA, earlier=tuple(earlier)), epsilon_of=composed_epsilon)
 
 
 def epsilon_after(plan, participations):
