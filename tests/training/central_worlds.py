@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedrec.config import FederationConfig
+from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Instruction, Reply
@@ -52,7 +53,9 @@ def usual_reply(client: int, instruction: Instruction) -> np.ndarray:
     return vector
 
 
-def a_recipe(plan: PrivacyPlan = PLAN, *, noise: str = "system", **federation: Any) -> Recipe:
+def a_recipe(
+    plan: PrivacyPlan = PLAN, *, noise: str = "system", budget: Budget | None = None, **federation: Any
+) -> Recipe:
     config = {"rounds": 1, "cohort": 4, "server_optimizer": "fedavg", "server_rate": 1.0, "release_every": 10}
     return Recipe(
         federation=FederationConfig(**{**config, **federation}),
@@ -62,6 +65,7 @@ def a_recipe(plan: PrivacyPlan = PLAN, *, noise: str = "system", **federation: A
         seed=1,
         noise=noise,  # type: ignore[arg-type]
         catalogue=CATALOGUE,
+        budget=budget,
     )
 
 

@@ -129,6 +129,24 @@ def test_rate_limits_are_by_day_and_month_and_a_clock_set_back_opens_nothing(tmp
     assert at(NOON + 2 * DAY, 4).update is not None
 
 
+def test_a_rate_limit_counts_participations_and_not_what_they_release(tmp_path, model):
+    plan = a_central_plan(cap=9, metrics_noise=9.0, popularity=PopularityRelease(items=4, noise_multiplier=9.0))
+    budget = Budget(epsilon=None, delta=1e-6, per_day=2)
+    client = a_client(3, tmp_path, model, plan=plan, budget=budget, now=lambda: NOON)
+    ask(client, model, 0, plan=plan, task="popularity")
+    ask(client, model, 1, plan=plan)
+    assert ask(client, model, 2, plan=plan).update is not None
+    with pytest.raises(BudgetError, match="2 times in the day"):
+        ask(client, model, 3, plan=plan)
+
+
+def test_what_was_spent_before_counts_against_its_lifetime_budget(tmp_path, model):
+    plan = a_central_plan(noise_multiplier=4.0, cap=9)
+    budget = Budget(epsilon=2.0, delta=1e-6, earlier=(plan.participation,) * 9)
+    with pytest.raises(BudgetError, match="lifetime budget"):
+        ask(a_client(3, tmp_path, model, plan=plan, budget=budget), model, plan=plan)
+
+
 def test_it_gives_popularity_once_in_its_life(tmp_path, model):
     client = a_client(3, tmp_path, model, plan=POPULAR)
     sent = ask(client, model, 0, plan=POPULAR, task="popularity").update

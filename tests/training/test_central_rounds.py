@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from fedrec.errors import VerificationError
+from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import ledger_head, read_events
 from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy.randomness import noise_source
-from fedrec.privacy.statement import participations
+from fedrec.privacy.statement import composed_epsilon, participations
 from tests.small_worlds import a_central_plan
 from tests.training.central_worlds import CATALOGUE, PLAN, SIZE, Crowd, PowerCutError, a_recipe, run, some_hooks
 
@@ -160,9 +161,92 @@ def test_a_power_cut_at_any_write_is_survived_and_hides_no_spending(tmp_path, mo
         # A round that was released before the cut is the same after it: one noise, one sum.
         for number, versions in Counter(number for number, _ in set(released)).items():
             assert versions == 1, number
-        taken = participations(read_events(folder.ledger))
-        assert max(taken.values()) <= recipe.plan.limits.cap
+        events = read_events(folder.ledger)
+        assert max(participations(events).values()) <= recipe.plan.limits.cap
+        # What every client paid for, the server's ledger holds: no attempt is charged in part.
+        for token in {event["token"] for event in events if event["kind"] != "popularity"}:
+            charged = {event["kind"]: event["participants"] for event in events if event["token"] == token}
+            assert charged["update"] == charged["metrics"]
     assert at > 30
+
+
+def test_interruptions_are_within_the_lifetime_budget(tmp_path, monkeypatch):
+    plan = a_central_plan(cap=9, noise_multiplier=4.0)
+    spent = composed_epsilon(plan.spends(2), 1e-6)
+    recipe = a_recipe(plan, budget=Budget(epsilon=spent, delta=1e-6, earlier=(plan.participation,)))
+    for _ in range(3):
+        with monkeypatch.context() as patch, suppress(PowerCutError):
+            cut_at_write(patch, "noise.bin")
+            run(tmp_path, Crowd(), recipe)
+    _, folder = run(tmp_path, Crowd(), recipe)
+    # One participation before this run and one lost attempt are the whole budget: the round is dropped.
+    assert max(participations(read_events(folder.ledger)).values()) == 1
+    assert folder.rounds()[0]["replies"] == 0
+
+
+def test_no_two_attempts_share_a_token(tmp_path):
+    tokens = []
+    for name in ("one", "set back"):
+        engine = Crowd()
+        run(tmp_path / name, engine, a_recipe(rounds=3))
+        tokens += [instruction.token for instruction, _ in engine.asked]
+    assert len(set(tokens)) == 6
+
+
+@pytest.mark.parametrize(
+    "lost", [["state.safetensors"], ["state.safetensors", "noise.bin", "pending.json"], ["noise.bin"]]
+)
+def test_a_run_that_was_set_back_does_not_go_on(tmp_path, lost):
+    run(tmp_path, Crowd(), a_recipe(rounds=3))
+    for name in lost:
+        (tmp_path / "run" / name).unlink()
+    engine = Crowd()
+    with pytest.raises(VerificationError):
+        run(tmp_path, engine, a_recipe(rounds=4))
+    assert not engine.asked
+
+
+def test_one_round_that_lost_its_state_and_noise_is_not_released_again(tmp_path):
+    run(tmp_path, Crowd(), a_recipe(rounds=1))
+    for name in ("state.safetensors", "noise.bin", "pending.json"):
+        (tmp_path / "run" / name).unlink()
+    with pytest.raises(VerificationError, match=r"noise\.bin|no noise state"):
+        run(tmp_path, Crowd(), a_recipe(rounds=1))
+
+
+@pytest.mark.parametrize("content", ['{"round": 2}', '{"round": 2, "token": 7, "cohort": []}', "[" * 200_000])
+def test_a_damaged_cohort_is_one_refusal(tmp_path, content):
+    run(tmp_path, Crowd(), a_recipe(rounds=1))
+    (tmp_path / "run" / "pending.json").write_text(content)
+    with pytest.raises(VerificationError, match=r"pending\.json is damaged"):
+        run(tmp_path, Crowd(), a_recipe(rounds=2))
+
+
+def test_a_kept_round_is_what_was_kept_whatever_its_cohort_file_says(tmp_path):
+    def power_cut(*_):
+        raise PowerCutError
+
+    released = []
+    with suppress(PowerCutError):
+        run(tmp_path, Crowd(), a_recipe(), some_hooks(publish=power_cut))
+    (tmp_path / "run" / "pending.json").write_text('{"round": 1, "token": "other", "cohort": [0]}')
+    state, _ = run(tmp_path, Crowd(), a_recipe(), some_hooks(publish=lambda state, _: released.append(state)))
+    assert state.adapter[0] == pytest.approx(0.5, abs=2.0)
+    assert len(read_events(tmp_path / "run" / "ledger.jsonl")) == 1
+
+
+def test_a_lost_prior_stops_a_run_that_has_begun(tmp_path):
+    run(tmp_path, Crowd(), a_recipe(POPULAR, rounds=1))
+    (tmp_path / "run" / "prior.safetensors").unlink()
+    with pytest.raises(VerificationError, match="popularity"):
+        run(tmp_path, Crowd(), a_recipe(POPULAR, rounds=2))
+
+
+def test_a_ledger_whose_seal_is_gone_stops_the_run(tmp_path):
+    _, folder = run(tmp_path, Crowd(), a_recipe(rounds=2))
+    folder.seal.unlink()
+    with pytest.raises(VerificationError, match="is missing"):
+        run(tmp_path, Crowd(), a_recipe(rounds=3))
 
 
 def test_a_lost_noise_key_stops_the_run(tmp_path):

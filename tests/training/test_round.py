@@ -195,6 +195,15 @@ def test_a_refusal_at_the_cap_still_charges_the_attempts_that_came_before(tmp_pa
     assert charged(folder) == {0: 1, 1: 1, 2: 2, 3: 1}
 
 
+def test_a_claim_takes_no_client_over_its_cap(tmp_path):
+    def boast(reply):
+        return [Reply(client=reply.client, update=reply.update, attempts=10**6 if engine.asked[3:] else 1)]
+
+    engine = Toy(clients=3, odd={2: boast})
+    _, folder = run(tmp_path, engine, a_recipe(rounds=5, cohort=3))
+    assert charged(folder)[2] == PLAN.limits.cap
+
+
 def test_a_repeated_claim_of_interruptions_is_charged_once(tmp_path):
     claim = Reply(client=2, update=np.full(SIZE, 3, np.float32), attempts=3)
     _, folder = run(tmp_path, Toy(odd={2: lambda _: [claim, claim, claim]}), a_recipe())
