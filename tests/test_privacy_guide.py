@@ -24,7 +24,7 @@ def test_every_plan_of_the_guide_can_be_made(command: str) -> None:
 
 def test_the_budget_of_the_guide_is_a_scenarios() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", GUIDE, flags=re.DOTALL)
-    assert parse_scenario({"name": "guide", **tomllib.loads(block)}).budget.per_day == 1
+    assert parse_scenario({"name": "guide", **tomllib.loads(block)}).budget.per_day == 10
 
 
 def test_the_guide_names_every_mode_and_only_files_that_exist() -> None:
