@@ -1,7 +1,9 @@
 """DP-SGD on one client with Opacus: per-example clipping by hooks, noise from our own source.
 
 Each step draws a Poisson batch by secret coins; an empty batch is a zero gradient plus
-noise, never skipped and never drawn again. Source: Abadi et al. 2016, arXiv:1607.00133.
+noise, never skipped and never drawn again. An example that raises has a zero gradient, so
+that one unit's fault cannot take the others out of the sum. Source: Abadi et al. 2016,
+arXiv:1607.00133.
 """
 
 import warnings
@@ -61,7 +63,8 @@ def private_steps(
 
     loss_of: (B,) losses of a batch, examples uncoupled. positions_per_example: rows that
     a module may see per example, summed before clipping.
-    Raises UnsafeUpdateError if a step is not finite, or the plan has no local steps.
+    Raises UnsafeUpdateError if a step is not finite, a layer couples examples, or the plan
+    has no local steps; what an example raises is never raised.
     """
     if plan.local is None:
         raise UnsafeUpdateError(f"A plan of mode {plan.mode} has no private steps. Train plainly and clip.")
@@ -72,10 +75,46 @@ def private_steps(
             coins = source.coins(len(examples), probability=plan.local.sampling_rate)
             batch = [example for example, heads in zip(examples, coins, strict=True) if heads]
             optimizer.zero_grad(set_to_none=True)
-            fill_example_gradients(parameters, batch, loss_of, positions_per_example=positions_per_example)
+            fill_sound_gradients(model, parameters, batch, loss_of, positions_per_example=positions_per_example)
             optimizer.step()
             if not all(parameter.isfinite().all() for parameter in parameters):
                 raise UnsafeUpdateError("A private step is not finite. Lower training.learning_rate; nothing was sent.")
+
+
+def fill_sound_gradients(
+    model: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    batch: Sequence[_Example],
+    loss_of: LossOf[_Example],
+    *,
+    positions_per_example: int = 1,
+) -> None:
+    """As `fill_example_gradients`, with zeros for every example that raises.
+
+    Raises UnsafeUpdateError where the recipe is at fault, whoever is in the batch.
+    """
+
+    def raises(examples: Sequence[_Example]) -> bool:
+        try:
+            fill_example_gradients(parameters, examples, loss_of, positions_per_example=positions_per_example)
+        except UnsafeUpdateError:
+            raise
+        except Exception:
+            _forget(model)
+            return True
+        return False
+
+    # Outside the handler, as a traceback would keep the failed batch in memory.
+    if not raises(batch):
+        return
+    rows = [torch.zeros((len(batch), *parameter.shape)) for parameter in parameters]
+    for number, example in enumerate(batch):
+        if not raises([example]):
+            for row, parameter in zip(rows, parameters, strict=True):
+                row[number] = parameter.grad_sample[0]  # type: ignore[attr-defined]
+        _forget(model)
+    for row, parameter in zip(rows, parameters, strict=True):
+        parameter.grad_sample = row  # type: ignore[attr-defined]
 
 
 def fill_example_gradients(
@@ -96,6 +135,11 @@ def fill_example_gradients(
         loss_of(batch).sum().backward()  # type: ignore[no-untyped-call]
     for parameter in parameters:
         rows = parameter.grad_sample  # type: ignore[attr-defined]
+        if rows is None:
+            raise UnsafeUpdateError(
+                f"A trained layer of shape {tuple(parameter.shape)} has no gradients: no head reads it. "
+                "Leave it out of adapter.ranks."
+            )
         # Modules inside the tower may see one row per position, those behind it one per example.
         if positions_per_example > 1 and len(rows) == len(batch) * positions_per_example:
             rows = rows.reshape(len(batch), positions_per_example, *parameter.shape).sum(1)
@@ -117,6 +161,21 @@ def _silence_broken_examples(parameters: Sequence[nn.Parameter]) -> None:
             grad[~sound] = 0.0
 
 
+def _forget(model: nn.Module) -> None:
+    """Drop what Opacus's hooks noted of a pass, of which one that raised would disturb the next."""
+    for module in model.modules():
+        for name in ("activations", "max_batch_len"):
+            if hasattr(module, name):
+                delattr(module, name)
+    for parameter in model.parameters():
+        if hasattr(parameter, "_current_grad_sample"):
+            del parameter._current_grad_sample
+        if parameter.requires_grad:
+            parameter._forward_counter = 0  # type: ignore[attr-defined]
+            parameter.grad_sample = None  # type: ignore[attr-defined]
+        parameter.grad = None
+
+
 @contextmanager
 def per_example_gradients(model: nn.Module) -> Iterator[None]:
     """Opacus's hooks on the model's trainable modules, removed again at the end."""
@@ -126,6 +185,7 @@ def per_example_gradients(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        _forget(model)
         hooked.to_standard_module()
         for parameter in model.parameters():
             for name in ("grad_sample", "summed_grad"):
