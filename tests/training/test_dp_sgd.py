@@ -18,6 +18,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
+from fedrec.audit.neighbours import QuietSource
 from fedrec.config import TrainingConfig
 from fedrec.errors import UnsafeUpdateError
 from fedrec.model.text_encoder import default_encoder_path
@@ -25,6 +26,7 @@ from fedrec.privacy.randomness import seeded_source, system_source
 from fedrec.training.dp_sgd import (
     SourceNoiseOptimizer,
     fill_example_gradients,
+    fill_sound_gradients,
     per_example_gradients,
     private_steps,
 )
@@ -320,6 +322,134 @@ def test_negatives_out_of_the_batch_are_caught():
     assert moves(lab, 0, plan, coupled) > 10 * 0.01
 
 
+# One person's data make training raise: that person's gradient is lost, and nobody else's.
+
+
+def ruined(example, how):
+    """The example with data that no loss can be taken of; each fails at another depth of the pass."""
+    (sums,) = example.inputs
+    changes = {
+        "a target outside the catalogue": {"targets": example.targets + 10**6},
+        "inputs of another width": {"inputs": (sums[..., :-1],)},
+        "inputs too large for any memory": {"inputs": (sums[:1, None].expand(-1, 2**48, -1, -1),)},
+        "more positions than allowed": {"targets": np.zeros(10_000, np.int64)},
+        "an item outside the catalogue": {"own": np.array([10**6])},
+    }
+    return replace(example, **changes[how])
+
+
+RUINS = [
+    "a target outside the catalogue",
+    "inputs of another width",
+    "inputs too large for any memory",
+    "more positions than allowed",
+    "an item outside the catalogue",
+]
+
+
+def sound_sum(lab, batch, plan, loss_of=None):
+    """The noise-free sum that a private step would release."""
+    parameters = lab.model.parameters()
+    optimizer = SourceNoiseOptimizer(torch.optim.SGD(parameters, lr=0.0), plan=plan, source=Silent())
+    with per_example_gradients(lab.model.peft):
+        fill_sound_gradients(
+            lab.model.peft, parameters, batch, loss_of or lab.losses, positions_per_example=lab.rows_per_example
+        )
+        optimizer.step()
+        return torch.cat([parameter.grad.reshape(-1) for parameter in parameters]).double()
+
+
+@pytest.mark.parametrize("how", RUINS)
+@pytest.mark.parametrize("clip_norm", [0.05, 0.5, 30.0])
+def test_a_person_whose_example_raises_moves_the_sum_by_nothing_and_the_others_stay(how, clip_norm):
+    lab = a_laboratory(ALL_RANKS, heads=ALL_HEADS, people=6)
+    plan = a_plan(clip_norm=clip_norm)
+    sound = [example for number, example in enumerate(lab.examples) if number != 2]
+    faulty = [*sound[:2], ruined(lab.examples[2], how), *sound[2:]]
+    with pytest.raises((RuntimeError, MemoryError)), per_example_gradients(lab.model.peft):
+        fill_example_gradients(lab.model.parameters(), faulty, lab.losses)
+    without_them = sound_sum(lab, sound, plan)
+    assert without_them.norm() > 0
+    assert close(sound_sum(lab, faulty, plan), without_them)
+    assert float((sound_sum(lab, faulty, plan) - sound_sum(lab, lab.examples, plan)).norm()) <= clip_norm * (1 + 1e-5)
+
+
+def test_a_person_whose_text_raises_is_lost_alone(tiny):
+    lab = a_text_laboratory(tiny, {"query": 4, "item_proj": 5})
+    plan = a_plan(clip_norm=0.1)
+    faulty = [replace(lab.examples[0], targets=lab.examples[0].targets + 10**6), *lab.examples[1:]]
+    assert close(sound_sum(lab, faulty, plan), sound_sum(lab, lab.examples[1:], plan))
+
+
+@pytest.mark.parametrize("fault", [MemoryError, RuntimeError, ValueError])
+def test_memory_that_one_person_exhausts_is_that_persons_loss(fault):
+    lab = a_laboratory(people=6)
+    plan = a_plan(clip_norm=0.05)
+
+    def exhausted(batch):
+        losses = lab.losses(batch)
+        if any(example is lab.examples[4] for example in batch):
+            raise fault
+        return losses
+
+    rest = [*lab.examples[:4], *lab.examples[5:]]
+    assert close(sound_sum(lab, lab.examples, plan, exhausted), sound_sum(lab, rest, plan))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), people=st.integers(1, 6), unit=st.integers(0, 5), how=st.sampled_from(RUINS))
+def test_private_steps_move_by_at_most_the_clip_norm_when_one_person_raises(seed, people, unit, how):
+    lab = a_laboratory({"history_proj": 6}, people=people, seed=seed)
+    unit %= len(lab.examples)
+    plan = a_plan(clip_norm=0.05, expected_batch=1.0)
+    training = TrainingConfig(positions=5, learning_rate=1.0)
+
+    def update(examples):
+        return update_of(examples, plan, QuietSource(), model=lab.model, training=training).astype(np.float64)
+
+    left = [example for number, example in enumerate(lab.examples) if number != unit]
+    faulty = [*lab.examples[:unit], ruined(lab.examples[unit], how), *lab.examples[unit + 1 :]]
+    assert np.linalg.norm(update(faulty) - update(left)) <= 0.05 * (1 + 1e-4)
+
+
+def test_a_person_who_raises_in_one_step_leaves_every_step_its_noise():
+    lab = a_laboratory(people=1)
+    plan = a_plan(steps=3)
+    alone = [ruined(lab.examples[0], "a target outside the catalogue")]
+    found = update_of(alone, plan, seeded_source(4), training=TrainingConfig(steps=3))
+    noise = update_of([], plan, Skipping(seeded_source(4), 1), training=TrainingConfig(steps=3))
+    assert np.array_equal(found, noise)
+
+
+@pytest.mark.parametrize("how", RUINS)
+def test_a_fault_leaves_nothing_behind_for_later_rounds(how):
+    lab = a_laboratory(ALL_RANKS, heads=ALL_HEADS, people=5)
+
+    def update(examples):
+        return update_of(examples, a_plan(), seeded_source(7), model=lab.model, training=lab.training)
+
+    before = update(lab.examples)
+    update([*lab.examples[:3], ruined(lab.examples[3], how)])
+    assert np.array_equal(update(lab.examples), before)
+
+
+def test_sound_examples_have_the_gradients_that_they_always_had():
+    lab = a_laboratory(ALL_RANKS, heads=ALL_HEADS)
+    plan = a_plan(clip_norm=0.3)
+    assert torch.equal(sound_sum(lab, lab.examples, plan), clipped_sum(lab, lab.examples, plan))
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_request_to_stop_is_obeyed(stop):
+    lab = a_laboratory(people=2)
+
+    def stopped(batch):  # noqa: ARG001
+        raise stop
+
+    with pytest.raises(stop):
+        sound_sum(lab, lab.examples, a_plan(), stopped)
+
+
 # From the events themselves: what is one unit, and does anybody else notice that it is gone?
 
 
@@ -572,6 +702,23 @@ def test_a_layer_that_mixes_examples_is_refused():
         per_example_gradients(lab.model.peft),
     ):
         fill_example_gradients(lab.model.parameters(), lab.examples, mixed)
+
+
+def test_a_private_step_refuses_a_layer_that_mixes_examples_as_that_is_nobodys_fault():
+    lab = a_laboratory(people=4)
+
+    def mixed(batch):
+        (sums,) = collate(batch, positions=lab.training.positions).inputs
+        return lab.model.base(sums.flatten(0, 1)).sum().reshape(1)
+
+    with pytest.raises(UnsafeUpdateError, match="couples examples"):
+        sound_sum(lab, lab.examples, a_plan(), mixed)
+
+
+def test_a_trained_layer_that_no_head_reads_is_refused():
+    lab = a_laboratory({"history_proj": 6, "rating_proj": 2}, people=3)
+    with pytest.raises(UnsafeUpdateError, match="no head reads it"):
+        update_of(lab.examples, a_plan(), seeded_source(0), model=lab.model, training=lab.training)
 
 
 def test_training_warns_of_nothing():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fedrec.config import TrainingConfig
 from fedrec.data.sequences import History
 from fedrec.model.history import USUAL_RATING, usual_ratings
+from fedrec.model.recommender import LinearTower
 from fedrec.training.examples import Shape, collate, examples_of, make_example, units_of
 from tests.small_worlds import ALL_HEADS, ALL_RANKS, DAY, ITEMS, Laboratory, a_history, a_model, a_random_history, same
 
@@ -169,3 +170,85 @@ def test_an_item_bought_again_in_a_later_interval_is_aimed_at_whatever_came_befo
     assert alone.aims.tolist() == beside.aims.tolist() == [1, 1, 1]
     assert alone.own.tolist() == beside.own.tolist()
     assert all(bool((a == b).all()) for a, b in zip(alone.inputs, beside.inputs, strict=True))
+
+
+# Faults and sizes of one unit's data are that unit's alone.
+
+
+@pytest.mark.parametrize("person", [0, 1, 3])
+def test_a_person_whose_example_cannot_be_made_counts_as_absent(person):
+    draw = np.random.default_rng(3)
+    histories = [a_random_history(draw, 10) for _ in range(4)]
+    sound = examples_of([*histories[:person], *histories[person + 1 :]], TOWER, USERS, items=ITEMS)
+    # Row 10**9 is in no index.
+    histories[person] = a_history([1, 10**9, 2, 3])
+    found = examples_of(histories, TOWER, USERS, items=ITEMS)
+    assert len(found) == len(sound) == 3
+    assert all(map(same, found, sound))
+
+
+def test_an_interval_whose_example_cannot_be_made_is_lost_alone():
+    times = [0, DAY, 31 * DAY, 32 * DAY, 61 * DAY, 62 * DAY]
+    found = examples_of([a_history([1, 2, 10**9, 3, 4, 5], times=times)], TOWER, SEGMENTS, items=ITEMS)
+    assert [each.targets.tolist() for each in found] == [[2], [5]]
+
+
+def test_a_fault_is_raised_where_no_example_was_made_at_all():
+    with pytest.raises(IndexError):
+        examples_of([a_history([10**9, 1, 2]), a_history([3])], TOWER, USERS, items=ITEMS)
+
+
+def an_enormous_history(size):
+    """Somebody with two positives as far apart as can be, and views in between."""
+    targets = np.zeros(size)
+    targets[[1, -1]] = 1
+    return a_history(np.arange(size) % ITEMS, targets=targets)
+
+
+class Counting(LinearTower):
+    """A linear tower that notes how many entries it read."""
+
+    def inputs(self, history, positions):
+        self.read = len(history)
+        return super().inputs(history, positions)
+
+
+@pytest.mark.parametrize(("size", "read"), [(3_000, 3_000), (200_000, 51)])
+def test_an_enormous_history_stays_bounded_and_an_ordinary_one_is_read_as_it_is(size, read):
+    tower = Counting(TOWER.vectors, decays=TOWER.decays, weights=TOWER.weights.tolist())
+    made = make_example(an_enormous_history(size), tower, USERS, items=ITEMS)
+    assert tower.read == read
+    assert len(made.targets) == (2 if size == 3_000 else 1)
+
+
+def test_however_positions_lie_the_tower_reads_no_more_than_the_bound():
+    tower = Counting(TOWER.vectors, decays=TOWER.decays, weights=TOWER.weights.tolist())
+    targets = np.zeros(50_000)
+    targets[::1_000] = 1
+    history = a_history(np.arange(50_000) % ITEMS, targets=targets, intents=np.where(targets, 1.0, np.nan))
+    made = make_example(history, tower, Shape(positions=50, window=300), items=ITEMS)
+    assert len(made.targets) == 5
+    assert tower.read <= 300 + 4096
+
+
+def test_what_comes_after_the_last_position_is_not_read():
+    tower = Counting(TOWER.vectors, decays=TOWER.decays, weights=TOWER.weights.tolist())
+    targets = [1, 1, 1, *[0] * 1_000]
+    made = make_example(a_history(np.arange(1_003) % ITEMS, targets=targets), tower, USERS, items=ITEMS)
+    assert made.targets.tolist() == [1, 2]
+    assert tower.read == 3
+
+
+def test_of_very_many_own_items_the_latest_are_kept_and_the_targets_among_them():
+    tower = LinearTower(np.zeros((10_000, 2), np.float32), decays=TOWER.decays, weights=TOWER.weights.tolist())
+    made = make_example(a_history(np.arange(10_000)[::-1]), tower, USERS, items=10_000)
+    assert made.own.tolist() == list(range(4096))
+    assert set(made.targets) <= set(made.own)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), length=st.integers(3, 60))
+def test_own_items_are_all_positives_of_an_ordinary_history(seed, length):
+    history = a_random_history(np.random.default_rng(seed), length)
+    made = example(history)
+    assert made is None or set(made.own) == set(history.rows[history.targets])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from fedrec.config import TrainingConfig
 from fedrec.errors import UnsafeUpdateError
 from fedrec.training.local import LocalTask, local_update
-from tests.small_worlds import ALL_HEADS, ALL_RANKS, a_laboratory, a_model
+from tests.small_worlds import ALL_HEADS, ALL_RANKS, Silent, a_laboratory, a_model, a_plan
 
 
 def task(model, *, at=0.0, seed=0):
@@ -89,3 +91,17 @@ def test_the_frozen_model_stays_frozen():
     after = dict(lab.model.peft.named_parameters())
     assert held
     assert all(torch.equal(after[name], value) for name, value in held.items())
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_private_update_with_a_faulty_person_is_the_update_without_that_person(steps):
+    lab = a_laboratory(people=5)
+    training = TrainingConfig(positions=5, steps=steps)
+    faulty = [*lab.examples[:-1], replace(lab.examples[-1], targets=lab.examples[-1].targets + 10**6)]
+    plan = a_plan(steps=steps)
+
+    def update(examples):
+        return local_update(lab.model, examples, task(lab.model), training, plan=plan, source=Silent())
+
+    assert update(faulty) == pytest.approx(update(lab.examples[:-1]), abs=1e-6)
+    assert not np.allclose(update(faulty), update(lab.examples), atol=1e-4)
