@@ -24,19 +24,26 @@ from fedrec.training.blocks import blocks_of, total_size
 from fedrec.training.server_noise import ServerNoise
 
 # How often sound noise may fail one of these checks.
-_CHANCE = 1e-6
+CHANCE = 1e-6
 _COINS, _RATE = 200_000, 0.05
 _BANDS, _ROUNDS = 3, 40
+# Silent runs of two releases each: enough to tell one coordinate's noise from half of it.
+_RUNS = 32
+# At least the chance that two float32 roundings of unlike normal numbers coincide, or that one comes to 0.
+_COINCIDENCE = 2.0**-22
 
 
 def noise_checks(mode: Mode, *, seed: int) -> Iterator[Check]:
     """The checks of the noise in a mode's releases, and of the coins that draw its batches."""
-    seen = observe(mode, draw_canaries(seed, count=4).with_only(), seed=seed)
+    nobody = draw_canaries(seed, count=4).with_only()
+    runs = [observe(mode, nobody, seed=seed) for _ in range(_RUNS)]
     # In units of what the ledger says: an entry that claims more noise than was drawn must show.
-    silent = seen.releases * mu_without_amplification(seen.spending)
+    silent = np.concatenate([seen.releases * mu_without_amplification(seen.spending) for seen in runs])
     yield size_check("noise_size", silent.ravel(), of="the noise")
     yield shape_check("noise_shape", silent.ravel())
     yield distinct_check("distinct_noise", silent, of="the noise")
+    yield coordinate_check("noise_everywhere", silent, of="the noise")
+    yield from sameness_checks(silent)
     yield _coins()
     if mode == "central":
         yield from _kept_noise()
@@ -44,7 +51,7 @@ def noise_checks(mode: Mode, *, seed: int) -> Iterator[Check]:
 
 def size_check(name: str, noise: Doubles, *, of: str) -> Check:
     """The standard deviation, in a chi-square interval."""
-    low, high = stats.chi2.interval(1 - _CHANCE, len(noise)) / np.float64(len(noise))
+    low, high = stats.chi2.interval(1 - CHANCE, len(noise)) / np.float64(len(noise))
     found = float(np.sqrt((noise**2).mean()))
     return Check(
         name=name,
@@ -58,14 +65,39 @@ def size_check(name: str, noise: Doubles, *, of: str) -> Check:
 def shape_check(name: str, noise: Doubles) -> Check:
     """The whole distribution against the normal one, by Kolmogorov and Smirnov."""
     found = float(stats.kstest(noise, "norm").pvalue)
-    return Check(name=name, what="p-value of the noise being normal", found=found, low=_CHANCE, high=1.0)
+    return Check(name=name, what="p-value of the noise being normal", found=found, low=CHANCE, high=1.0)
+
+
+def coordinate_check(name: str, rows: Doubles, *, of: str) -> Check:
+    """Every coordinate has its noise: the sum of its squares over the releases, (R, P), is chi-square."""
+    releases, size = rows.shape
+    squares = (rows**2).sum(0)
+    tails = np.minimum(stats.chi2.cdf(squares, releases), stats.chi2.sf(squares, releases))
+    return Check(
+        name=name,
+        what=f"p-value of {of} on the coordinate where it is oddest, over {releases} releases",
+        found=min(1.0, 2 * size * float(tails.min())),
+        low=CHANCE,
+        high=1.0,
+    )
+
+
+def sameness_checks(rows: Doubles) -> Iterator[Check]:
+    """No coordinate of a silent release is exactly 0, or repeats another up to its sign, but by float32's rounding."""
+    releases, size = rows.shape
+    zeros, most = int((rows == 0).sum()), float(stats.poisson.isf(CHANCE, rows.size * _COINCIDENCE))
+    yield Check(name="noise_zeros", what="number of coordinates without any noise", found=zeros, low=0, high=most)
+    repeated = max(size - len(np.unique(np.abs(row))) for row in rows)
+    most = float(stats.poisson.isf(CHANCE / releases, size * (size - 1) / 2 * _COINCIDENCE))
+    what = "most coordinates of one release that repeat another's noise"
+    yield Check(name="noise_repeats", what=what, found=repeated, low=0, high=most)
 
 
 def distinct_check(name: str, rows: Doubles, *, of: str) -> Check:
     """No two releases share noise: no pair of them correlates."""
     with np.errstate(invalid="ignore", divide="ignore"):  # noise that is zero correlates with anything
         pairs = np.abs(np.corrcoef(rows))[np.triu_indices(len(rows), 1)]
-    chance = _CHANCE / (2 * len(pairs))
+    chance = CHANCE / (2 * len(pairs))
     return Check(
         name=name,
         what=f"largest correlation of {of} between two releases",
@@ -78,7 +110,7 @@ def distinct_check(name: str, rows: Doubles, *, of: str) -> Check:
 def _coins() -> Check:
     """The rate of the coins that draw Poisson batches."""
     found = float(randomness.noise_source("system", 0).coins(_COINS, probability=_RATE).mean())
-    low, high = stats.binom.interval(1 - _CHANCE, _COINS, _RATE)
+    low, high = stats.binom.interval(1 - CHANCE, _COINS, _RATE)
     what = f"share of heads of coins that show them with probability {_RATE:g}"
     return Check(name="secret_coins", what=what, found=found, low=float(low) / _COINS, high=float(high) / _COINS)
 
@@ -109,4 +141,6 @@ def _kept_noise() -> Iterator[Check]:
     whole = np.asarray(seen)[_BANDS - 1 :] / blocks[0].noise_std
     yield size_check("correlated_noise_size", whole.ravel(), of="correlated noise, decoded")
     yield distinct_check("correlated_noise_distinct", whole, of="correlated noise, decoded,")
+    yield coordinate_check("correlated_everywhere", whole, of="correlated noise, decoded,")
+    yield coordinate_check("metrics_everywhere", metrics / blocks[1].noise_std, of="the noise on metrics")
     yield size_check("metrics_noise_size", metrics.ravel() / blocks[1].noise_std, of="the noise on metrics")

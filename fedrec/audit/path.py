@@ -68,7 +68,7 @@ class WatchedEngine:
 
 def observe(mode: Mode, canaries: Canaries, *, seed: int) -> Observed:
     """Run the audited configuration over canaries, on ledgers that are thrown away."""
-    with tempfile.TemporaryDirectory(dir=_memory()) as place, training_canaries():
+    with tempfile.TemporaryDirectory(dir=memory()) as place, training_canaries():
         folder = RunFolder(Path(place), "", resume=False)
         bench = canary_bench(mode, canaries)
         engine = WatchedEngine(ReferenceEngine(bench, folder))
@@ -121,7 +121,7 @@ def _least_charged(folder: RunFolder, engine: WatchedEngine) -> Spending:
     return min({charged.get(client, ()) for client in engine.round_of}, key=lambda each: epsilon_of(each, delta=DELTA))
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """A folder in memory where the system has one: what is thrown away need not reach a disk."""
     shared = Path("/dev/shm")  # noqa: S108
     return str(shared) if shared.is_dir() and os.access(shared, os.W_OK) else None

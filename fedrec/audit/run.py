@@ -18,6 +18,8 @@ from fedrec.audit.faults import CANARIES, FAULTS, Fault, fault_named, injected
 from fedrec.audit.noise import noise_checks
 from fedrec.audit.outcome import Audit, Control
 from fedrec.audit.path import observe
+from fedrec.audit.popularity import popularity_checks
+from fedrec.audit.written import written_checks
 from fedrec.errors import ConfigError
 from fedrec.privacy.accounting import checked_epsilon
 from fedrec.privacy_config import Mode
@@ -87,7 +89,9 @@ def exact_checks(mode: Mode, *, seed: int) -> Iterator[Check]:
     yield from unit_checks(seed)
     if mode == "central":
         yield from _update_checks(seed)
+        yield from popularity_checks()
     yield from noise_checks(mode, seed=seed)
+    yield from written_checks(mode)
     unnamed, sizes = leaving.unexpected_fields(), leaving.payload_sizes()
     what = "number of things that leave a device and are not on the list"
     yield Check(name="reply_fields", what=f"{what} {unnamed or ''}".strip(), found=len(unnamed), low=0, high=0)
