@@ -24,10 +24,11 @@ from fedrec.files import write_atomically
 from fedrec.privacy.accounting import checked_epsilon, composed
 from fedrec.privacy.budget import Budget, require_plan_within
 from fedrec.privacy.ledger import ledger_head, read_events
-from fedrec.privacy.statement import check_client_ledgers, composed_epsilon, most_spent, privacy_statement
+from fedrec.privacy.statement import check_client_ledgers, composed_epsilon, privacy_statement
 from fedrec.release import signing_key
 from fedrec.reporting.model_card import model_card, privacy_page
 from fedrec.reporting.privacy import words
+from fedrec.reporting.privacy.earlier import runs_before
 from fedrec.reporting.privacy.report import write_privacy_report
 from fedrec.reporting.run_report import write_run_report
 from fedrec.reporting.summary import RunSummary
@@ -36,7 +37,7 @@ from fedrec.training.collecting import Engine
 from fedrec.training.publishing import Publisher
 from fedrec.training.reference import ReferenceEngine
 from fedrec.training.round import Hooks, run_rounds
-from fedrec.training.run_folder import RunFolder, ledger_of
+from fedrec.training.run_folder import RunFolder
 from fedrec.training.server_round import Recipe
 from fedrec.training.workbench import Workbench, open_workbench
 
@@ -93,8 +94,9 @@ def simulate(
     The run folder then holds `result.json`, `report.html` and the releases. Raises
     ConfigError before anything is written where the scenario cannot run on these data.
     """
+    request = replace(request, scenario=_with_whole_paths(request.scenario))
     workbench = open_workbench(request.scenario, request.data, encoding(watch))
-    workbench = replace(workbench, budget=_check(workbench))
+    workbench = replace(workbench, budget=_check(workbench, request.out))
     folder = RunFolder(request.out, _config_text(workbench), resume=request.resume)
     result = _train(workbench, folder, engine_of, watch)
     measured = evaluations(workbench, final=request.final, watch=watch)
@@ -242,8 +244,11 @@ def baseline_results(workbench: Workbench, request: Request, watch: Watcher) -> 
     return found
 
 
-def _check(workbench: Workbench) -> Budget | None:
-    """Refuse, before anything is written, what would only fail later; returns the budget of a private run."""
+def _check(workbench: Workbench, out: Path) -> Budget | None:
+    """Refuse, before anything is written, what would only fail later; returns the budget of a private run.
+
+    out: the folder of the run.
+    """
     plan, federation = workbench.plan, workbench.scenario.federation
     unknown = set(workbench.scenario.evaluation.baselines) - set(NAMES)
     if unknown:
@@ -253,12 +258,13 @@ def _check(workbench: Workbench) -> Budget | None:
     most = min(1e-6, 1 / (10 * users))
     if plan and plan.delta > most:
         raise ConfigError(f"privacy.delta is {plan.delta:g}; for {users} people it is at most {most:g}. Lower it.")
+    budget = workbench.scenario.budget
+    before = runs_before(plan, map(Path, budget.earlier_runs), own=out)
     if plan is None:
         return None
     # The whole plan is accounted by both libraries before anything is spent on it.
     checked_epsilon(composed(plan.spends(plan.limits.most)), delta=plan.delta)
-    budget = workbench.scenario.budget
-    earlier = [spend for run in budget.earlier_runs for spend in most_spent(read_events(ledger_of(Path(run))))]
+    earlier = [spend for run in before for spend, count in run.spending for _ in range(count)]
     limits = Budget.of(budget, delta=plan.delta, earlier=earlier)
     require_plan_within(plan, limits, epsilon_of=composed_epsilon)
     for rate, period in ((budget.per_day, "day"), (budget.per_month, "month")):
@@ -276,6 +282,12 @@ def _check(workbench: Workbench) -> Budget | None:
             "Lower federation.rounds or federation.cohort, or raise privacy.participations and pay for it."
         )
     return limits
+
+
+def _with_whole_paths(scenario: Scenario) -> Scenario:
+    """The scenario with its earlier runs named so that they are found from any folder."""
+    earlier = tuple(str(Path(run).resolve()) for run in scenario.budget.earlier_runs)
+    return replace(scenario, budget=replace(scenario.budget, earlier_runs=earlier))
 
 
 def _config_text(workbench: Workbench) -> str:

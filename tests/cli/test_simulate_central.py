@@ -1,16 +1,20 @@
 """Central mode through the command line: budget, popularity, metrics, correlated noise, resumption."""
 
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fedrec.config_file import read_run_config
 from fedrec.data.synthetic import write_world
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.statement import participations
 from fedrec.training.run_folder import read_rounds
-from tests.cli.test_simulate_command import fedrec
+from tests.cli.test_simulate_command import FEDREC, fedrec
 
 SCENARIO = """
 seed = 4
@@ -131,4 +135,40 @@ def test_what_an_earlier_run_spent_counts_against_the_budget(central: dict[str, 
         *("--set", 'budget.earlier_runs=["nowhere"]'),
     )
     assert missing.returncode == 2
-    assert "nowhere holds no ledger" in missing.stderr
+    assert "nowhere is not a run folder" in missing.stderr
+
+
+@pytest.mark.slow
+def test_an_earlier_run_without_noise_or_without_its_entries_is_refused_before_anything_is_written(
+    central: dict[str, Any], place: Path
+) -> None:
+    assert central
+    plain = ("model.prior=none", "privacy.mode=none", "privacy.participations=1", "released_metrics={}")
+    no_noise = ("--set", "correlated_noise={}", *(word for each in plain for word in ("--set", each)))
+    simulate(place, "plain", *no_noise)
+    shutil.copytree(place / "run", place / "emptied")
+    (place / "emptied" / "ledger.jsonl").write_bytes(b"")
+    for earlier, code, says in (("plain", 2, "no epsilon bounds the two"), ("emptied", 1, "ledger.jsonl")):
+        done = fedrec(
+            *("simulate", place / "central.toml", "--data", place / "world", "--out", place / "never"),
+            *("--set", f'budget.earlier_runs=["{place / earlier}"]'),
+        )
+        assert done.returncode == code
+        assert says in done.stderr
+        assert not (place / "never").exists()
+
+
+@pytest.mark.slow
+def test_earlier_runs_are_kept_by_a_path_that_is_found_from_any_folder(central: dict[str, Any], place: Path) -> None:
+    assert central
+    near = os.path.relpath(place / "run")
+    simulate(place, "second", "--set", f'budget.earlier_runs=["{near}"]')
+    scenario, _ = read_run_config(place / "second")
+    assert [Path(run) for run in scenario.budget.earlier_runs] == [(place / "run").resolve()]
+    done = subprocess.run(
+        [FEDREC, "privacy", "report", place / "second", "--json"], cwd=place / "world", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["composition"]
+    assert [each["run"] for each in found["earlier_runs"]] == ["run"]
+    assert found["spent"]["epsilon"] > central["privacy"]["epsilon"]

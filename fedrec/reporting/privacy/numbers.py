@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.privacy.accounting import Spending
-from fedrec.privacy.gaussian import gdp_mu, zcdp_rho
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import rounded_up
@@ -14,27 +13,24 @@ from fedrec.reporting.privacy import facts
 from fedrec.reporting.privacy.assumptions import assumptions, delta_reason, people
 from fedrec.reporting.privacy.evidence import LEDGER, Evidence
 from fedrec.reporting.privacy.recompute_script import SCRIPT
-from fedrec.reporting.privacy.spending import Spent, curve
+from fedrec.reporting.privacy.spending import Spent, curve_facts, gaussian_facts
 
 Facts = dict[str, Any]
 
 
 def epsilon_section(evidence: Evidence, plan: PrivacyPlan, spendings: Sequence[Spending], spent: Spent) -> Facts:
-    """Epsilon of whoever spent most, at the run's delta and at others, in every form that is exact."""
-    mu, rho = gdp_mu(spent.spending), zcdp_rho(spent.spending)
+    """Epsilon of whoever spent most in this run, at its delta and at others, in every form that is exact."""
+    gaussian = gaussian_facts(spendings)
     return {
         "value": rounded_up(spent.epsilon.value, 4),
         "replace_one": rounded_up(spent.epsilon.replace_one, 4),
         "delta": plan.delta,
         "delta_reason": delta_reason(plan.delta, people(evidence)),
-        "curve": [
-            {"delta": delta, "epsilon": rounded_up(epsilon, 4)} for delta, epsilon in curve(spendings, delta=plan.delta)
-        ],
-        "gdp_mu": None if mu is None else rounded_up(mu, 4),
-        "zcdp_rho": None if rho is None else rounded_up(rho, 4),
+        "curve": curve_facts(spendings, delta=plan.delta),
+        **gaussian,
         "gaussian_note": (
             "units are sampled by coins, so the composition is no Gaussian mechanism"
-            if mu is None
+            if gaussian["gdp_mu"] is None
             else "the composition is one Gaussian mechanism: mu and rho describe it exactly"
         ),
     }

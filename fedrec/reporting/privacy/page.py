@@ -213,14 +213,16 @@ def _cards(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     sampling = report["sampling"]
     return [
         {
-            "heading": "Epsilon spent" if report["verdict"]["guarantee"] else "Epsilon of the plan, not a guarantee",
+            "heading": _SPENT[report["verdict"]["state"]],
             "figure": epsilon_text(spent["epsilon"]),
             "beside": f"per {unit}",
             "facts": [("Delta", delta_text(epsilon["delta"])), ("Replace-one", epsilon_text(spent["replace_one"]))],
         },
         {
-            "heading": "Left of the budget",
-            "figure": f"{rounded_down(left['epsilon'], 2):.2f}",
+            "heading": "OVER the budget" if budget["over_by"] else "Left of the budget",
+            "figure": epsilon_text(budget["over_by"])
+            if budget["over_by"]
+            else f"{rounded_down(left['epsilon'], 2):.2f}",
             "beside": f"of {epsilon_text(budget['epsilon'])}",
             "facts": [("Participations left", str(left["participations"]))],
         },
@@ -233,4 +235,9 @@ def _cards(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+_SPENT = {
+    "private": "Epsilon spent",
+    "over budget": "Epsilon spent, over its budget",
+    "not a guarantee": "Epsilon of the plan, not a guarantee",
+}
 _TRUSTED = {"local": "nobody but the client", "central": "the server", "distributed": "enough honest clients"}

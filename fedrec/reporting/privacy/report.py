@@ -19,7 +19,8 @@ from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.reporting.figures import epsilon_text, number, rounded_up
 from fedrec.reporting.privacy import facts, words
-from fedrec.reporting.privacy.composition import composition, earlier_runs
+from fedrec.reporting.privacy.composition import composition
+from fedrec.reporting.privacy.earlier import EarlierRun, runs_before
 from fedrec.reporting.privacy.evidence import Evidence, part, read_evidence
 from fedrec.reporting.privacy.facts import NOBODY, Stated
 from fedrec.reporting.privacy.markdown import privacy_markdown
@@ -37,8 +38,8 @@ from fedrec.reporting.privacy.verdict import verdict
 Facts = dict[str, Any]
 FORMAT = "fedrec privacy report 1"
 SCHEMA = "report.schema.json"
-# How far a statement may lie below what the ledger gives: another version's last digits.
-_STATED_TOLERANCE = 0.02
+# How far a statement may lie below what the same accountant gives now: its last digit.
+_STATED_TOLERANCE = 1e-4
 
 
 def write_privacy_report(run: Path) -> None:
@@ -105,7 +106,7 @@ def require_schema(report: Mapping[str, Any]) -> None:
 
 def _plain(evidence: Evidence, also: Sequence[Path]) -> Facts:
     """The sections of a run without noise: there is nothing to account."""
-    earlier_runs(evidence, also)
+    _earlier_runs(evidence, also)
     parts = ("unit", "epsilon", "mechanism", "sampling", "accountant", "composition", "participations", "recompute")
     return {
         "protected": [],
@@ -119,7 +120,7 @@ def _private(evidence: Evidence, plan: PrivacyPlan, also: Sequence[Path]) -> Fac
     spendings = spendings_of(evidence.events)
     spent = worst_of(spendings, delta=plan.delta)
     _check_statements(evidence, plan)
-    earlier = earlier_runs(evidence, also)
+    earlier = _earlier_runs(evidence, also)
     before = together(run.spending for run in earlier)
     composed = composition(evidence, plan, spendings, earlier, spent=spent)
     return {
@@ -145,6 +146,12 @@ def _private(evidence: Evidence, plan: PrivacyPlan, also: Sequence[Path]) -> Fac
     }
 
 
+def _earlier_runs(evidence: Evidence, also: Sequence[Path]) -> list[EarlierRun]:
+    """The runs that were named, here or in the settings of the run, and those that they name."""
+    named = [*map(Path, evidence.scenario.budget.earlier_runs), *also]
+    return runs_before(evidence.plan, dict.fromkeys(named), own=evidence.path, head=evidence.head)
+
+
 def _check_statements(evidence: Evidence, plan: PrivacyPlan) -> None:
     """Raise VerificationError if a release or the result claims less than the ledger says it cost."""
     stated = {name: (each.lineage["ledger_head"], each.privacy) for name, each in evidence.releases.items()}
@@ -159,7 +166,7 @@ def _check_statements(evidence: Evidence, plan: PrivacyPlan) -> None:
                 f"{name} states its epsilon per {privacy.get('unit')} at delta {privacy.get('delta')}, and this run is "
                 f"per {plan.unit} at {plan.delta:g}. Do not publish either; report it as a fault."
             )
-        if claimed is None or claimed < spent - max(_STATED_TOLERANCE, 0.01 * spent):
+        if claimed is None or claimed < spent - _STATED_TOLERANCE:
             raise VerificationError(
                 f"{name} states epsilon {claimed}, and its ledger gives {epsilon_text(spent)} up to there. "
                 "Do not publish either; report it as a fault."

@@ -109,17 +109,15 @@ def _epsilon(report: Facts) -> Iterator[Block]:
 
 def _spent(report: Facts) -> Iterator[Block]:
     facts, unit = report["composition"], report["unit"]["name"]
-    left, budget, counts = facts["remaining"], facts["budget"], facts["counts"]
+    budget, counts = facts["budget"], facts["counts"]
     total = "with the earlier runs" if facts["spent"]["with_earlier_runs"] else "by this run"
     yield _pairs(
         [
             (f"Spent {total}", f"epsilon {epsilon_text(facts['spent']['epsilon'])} per {unit}"),
             ("Budget", f"epsilon {epsilon_text(budget['epsilon'])}: {budget['what']}"),
-            (
-                "Left for whoever spent most",
-                f"epsilon {rounded_down(left['epsilon'], 2):.2f}, and {left['participations']} participations; "
-                "epsilons do not simply add, so what a further round costs has to be computed",
-            ),
+            ("Left for whoever spent most", _left(facts)),
+            ("zCDP rho of all that was spent", _optional(facts["spent"]["zcdp_rho"])),
+            ("Gaussian DP mu of all that was spent", _optional(facts["spent"]["gdp_mu"])),
             ("Tuning and earlier trials", facts["tuning"]),
             (
                 "Charged beside the training",
@@ -132,6 +130,10 @@ def _spent(report: Facts) -> Iterator[Block]:
     curve = Curve(name, tuple((line["round"], line["epsilon"]) for line in report["rounds"]))
     if curve.points:
         yield Figure(epsilon_chart([curve], budget=budget["epsilon"], unit=unit))
+    if facts["spent"]["with_earlier_runs"]:
+        points = [(point["delta"], point["epsilon"]) for point in facts["spent"]["curve"]]
+        told = [(delta_text(delta), epsilon_text(epsilon)) for delta, epsilon in points]
+        yield Table("Spent with the earlier runs, at every delta", ("Delta", "Epsilon"), told)
     yield Table(
         "Everything that the ledger was charged for", _ENTRY_COLUMNS, [_entry(line) for line in facts["entries"]]
     )
@@ -149,6 +151,16 @@ def _spent(report: Facts) -> Iterator[Block]:
         columns = ("Earlier run", "Epsilon, at most", "Entries", "Secret noise", "Ledger head")
         yield Table("Earlier runs on the same people", columns, rows, wide=True)
     yield Bullets("When it stops", facts["stop_rules"])
+
+
+def _left(facts: Facts) -> str:
+    left, over = facts["remaining"], facts["budget"]["over_by"]
+    if over:
+        return f"NOTHING: {epsilon_text(over)} over, and {left['participations']} participations of the cap"
+    return (
+        f"epsilon {rounded_down(left['epsilon'], 2):.2f}, and {left['participations']} participations; "
+        "epsilons do not simply add, so what a further round costs has to be computed"
+    )
 
 
 _ENTRY_COLUMNS = ("For", "Entries", "Clients charged", "Noise multiplier", "Clip norm", "Sampling rate", "Steps")

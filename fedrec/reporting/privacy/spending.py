@@ -13,7 +13,9 @@ from fedrec.privacy.accounting import (
     epsilon_of,
     spending_by_client,
 )
+from fedrec.privacy.gaussian import gdp_mu, zcdp_rho
 from fedrec.privacy.plan import GaussianSpend
+from fedrec.reporting.figures import rounded_up
 from fedrec.reporting.privacy.evidence import Event
 
 DELTAS = (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
@@ -89,3 +91,22 @@ def curve(spendings: Iterable[Spending], *, delta: float) -> list[tuple[float, f
 def spendings_of(events: Iterable[Event]) -> list[Spending]:
     """The distinct spendings of all clients."""
     return sorted(set(spending_by_client(events).values()), key=repr)
+
+
+def curve_facts(spendings: Iterable[Spending], *, delta: float) -> list[dict[str, float]]:
+    """The curve as a report tells it: never below what was spent."""
+    return [{"delta": each, "epsilon": rounded_up(epsilon, 4)} for each, epsilon in curve(spendings, delta=delta)]
+
+
+def gaussian_facts(spendings: Iterable[Spending]) -> dict[str, float | None]:
+    """mu and rho of one Gaussian that bounds each spending; None where a step of any is sub-sampled.
+
+    >>> gaussian_facts([((GaussianSpend(noise_multiplier=2.0), 4),), ()])
+    {'gdp_mu': 1.0, 'zcdp_rho': 0.5}
+    """
+    found = [(gdp_mu(each), zcdp_rho(each)) for each in set(spendings)]
+    whole = [(mu, rho) for mu, rho in found if mu is not None and rho is not None]
+    if len(whole) < len(found):
+        return {"gdp_mu": None, "zcdp_rho": None}
+    mus, rhos = zip(*(whole or [(0.0, 0.0)]), strict=True)
+    return {"gdp_mu": rounded_up(max(mus), 4), "zcdp_rho": rounded_up(max(rhos), 4)}

@@ -1,6 +1,6 @@
 """The first words of a budget report: whether there is a guarantee, how large, and what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedrec.privacy.gaussian import best_guess
@@ -9,6 +9,7 @@ from fedrec.reporting.privacy import words
 from fedrec.reporting.privacy.audit_words import audit_fault
 
 Facts = Mapping[str, Any]
+OVER = "OVER ITS BUDGET"
 
 
 def verdict(report: Facts) -> dict[str, Any]:
@@ -27,15 +28,15 @@ def verdict(report: Facts) -> dict[str, Any]:
             "assumed": [],
         }
     checklist = report["accountant"]["assumptions"]
-    guarantee = not alarms
-    claim = _claim(report)
+    state = _state(alarms)
+    spent = _spent(report)
+    figures = {"delta": epsilon["delta"], "gdp_mu": spent["gdp_mu"]}
+    said = meaning(spent["epsilon"], figures, unit=report["unit"]["name"], mode=mode)
     return {
-        "state": "private" if guarantee else "not a guarantee",
-        "text": f"Private at {claim}." if guarantee else f"NOT A DP GUARANTEE. If it were one, it would be {claim}.",
-        "meaning": (
-            meaning(_spent(report)["epsilon"], epsilon, unit=report["unit"]["name"], mode=mode) if guarantee else None
-        ),
-        "guarantee": guarantee,
+        "state": state,
+        "text": _text(state, report),
+        "meaning": None if state == "not a guarantee" else said,
+        "guarantee": state == "private",
         "alarms": alarms,
         "not_met": [each["assumption"] for each in checklist if each["state"] == "not met"],
         "assumed": [each["assumption"] for each in checklist if each["state"] == "assumed"],
@@ -45,7 +46,8 @@ def verdict(report: Facts) -> dict[str, Any]:
 def meaning(epsilon: float, figures: Facts, *, unit: str, mode: str) -> str:
     """What an epsilon leaves to somebody who guesses, in plain words.
 
-    figures: the report's delta, and mu where one Gaussian describes the whole composition.
+    epsilon and figures are of one and the same composition, earlier runs included. figures: its
+    delta, and mu where one Gaussian bounds all of it.
 
     >>> meaning(1.0, {"delta": 1e-6, "gdp_mu": None}, unit="USER", mode="central").partition("guesses ")[2]
     'right at most 73.2 times in 100. Without any data it is 50.'
@@ -57,6 +59,23 @@ def meaning(epsilon: float, figures: Facts, *, unit: str, mode: str) -> str:
         f"Somebody who sees {reader} and finds it as likely as not that {whose}, guesses right at most "
         f"{times:g} times in 100. Without any data it is 50."
     )
+
+
+def _state(alarms: Sequence[Facts]) -> str:
+    """An epsilon over its budget still holds; any other alarm leaves none that does."""
+    if not alarms:
+        return "private"
+    return "over budget" if all(alarm["heading"] == OVER for alarm in alarms) else "not a guarantee"
+
+
+def _text(state: str, report: Facts) -> str:
+    claim = _claim(report)
+    if state == "private":
+        return f"Private at {claim}."
+    if state == "over budget":
+        limit = epsilon_text(report["composition"]["budget"]["epsilon"])
+        return f"{OVER}. What was spent is {claim}; what was promised is epsilon {limit}."
+    return f"NOT A DP GUARANTEE. If it were one, it would be {claim}."
 
 
 def _claim(report: Facts) -> str:
@@ -95,6 +114,22 @@ def _notices(report: Facts) -> list[words.Notice]:
     for run in report["composition"]["earlier_runs"]:
         if not run["guarantee"]:
             notices.append(words.Notice(heading, f"The earlier run {run['run']} has noise that was seeded."))
+    notices += _over_budget(report["composition"])
     if fault := audit_fault(report["verification"]["audit"], mode=mode):
         notices.append(words.Notice("THE AUDIT DOES NOT HOLD", fault))
     return notices
+
+
+def _over_budget(composition: Facts) -> list[words.Notice]:
+    """The promise that was broken, where the settings made one."""
+    budget, spent = composition["budget"], composition["spent"]
+    if not (budget["is_set"] and budget["over_by"]):
+        return []
+    where = "with the earlier runs" if spent["with_earlier_runs"] else "by this run"
+    return [
+        words.Notice(
+            OVER,
+            f"Epsilon {epsilon_text(spent['epsilon'])} was spent {where}, and the settings allow "
+            f"{epsilon_text(budget['epsilon'])} over the whole life of a client. Stop training on these people.",
+        )
+    ]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrec.errors import ConfigError, DataError, FedrecError, RefusedError, VerificationError
+from fedrec.errors import ConfigError, DataError, FedrecError, VerificationError
 from fedrec.privacy.accounting import composed, epsilon_of, spending_by_client
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import GaussianSpend
@@ -367,7 +367,7 @@ def test_earlier_runs_of_the_settings_are_added_unasked(tmp_path: Path) -> None:
     ("other", "error", "says"),
     [
         ("segments", ConfigError, "protects a SEGMENT, this run a USER"),
-        ("plain", RefusedError, "no epsilon bounds the two"),
+        ("plain", ConfigError, "no epsilon bounds the two"),
         ("central", ConfigError, "counted already"),
     ],
 )
