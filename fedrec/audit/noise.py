@@ -1,6 +1,7 @@
 """Exact checks of the noise that is really drawn: its size, its shape, and that none is drawn twice.
 
-The real rounds run over units without data: what is released is noise alone.
+The real rounds run over units without data, where what is released is noise alone, and over
+canaries, whose sum is known and taken off.
 """
 
 import tempfile
@@ -12,9 +13,11 @@ import numpy as np
 from scipy import stats
 
 from fedrec.audit.bench import NOISE, audited_plan
-from fedrec.audit.canaries import SIZE, draw_canaries
+from fedrec.audit.canaries import SIZE, Canaries, draw_canaries
 from fedrec.audit.checks import Check
+from fedrec.audit.neighbours import QuietSource
 from fedrec.audit.path import observe
+from fedrec.audit.replacing import replaced
 from fedrec.privacy import randomness
 from fedrec.privacy.correlated_noise import BandedToeplitz, NoiseState
 from fedrec.privacy.gaussian import mu_without_amplification
@@ -28,25 +31,38 @@ CHANCE = 1e-6
 _COINS, _RATE = 200_000, 0.05
 _BANDS, _ROUNDS = 3, 40
 # Silent runs of two releases each: enough to tell one coordinate's noise from half of it.
-_RUNS = 32
+_RUNS, _FEW = 32, 4
 # At least the chance that two float32 roundings of unlike normal numbers coincide, or that one comes to 0.
 _COINCIDENCE = 2.0**-22
 
 
 def noise_checks(mode: Mode, *, seed: int) -> Iterator[Check]:
     """The checks of the noise in a mode's releases, and of the coins that draw its batches."""
-    nobody = draw_canaries(seed, count=4).with_only()
-    runs = [observe(mode, nobody, seed=seed) for _ in range(_RUNS)]
-    # In units of what the ledger says: an entry that claims more noise than was drawn must show.
-    silent = np.concatenate([seen.releases * mu_without_amplification(seen.spending) for seen in runs])
+    everybody = draw_canaries(seed, count=_FEW).with_only(*range(_FEW))
+    silent, busy = _noise_of(mode, everybody.with_only(), seed=seed), _noise_of(mode, everybody, seed=seed)
     yield size_check("noise_size", silent.ravel(), of="the noise")
     yield shape_check("noise_shape", silent.ravel())
     yield distinct_check("distinct_noise", silent, of="the noise")
     yield coordinate_check("noise_everywhere", silent, of="the noise")
     yield from sameness_checks(silent)
+    yield size_check("busy_noise_size", busy.ravel(), of="the noise where there are data")
+    yield shape_check("busy_noise_shape", busy.ravel())
+    yield coordinate_check("busy_noise_everywhere", busy, of="the noise where there are data")
     yield _coins()
     if mode == "central":
         yield from _kept_noise()
+
+
+def _noise_of(mode: Mode, canaries: Canaries, *, seed: int) -> Doubles:
+    """The noise in all releases of many runs, in units of what the ledger says.
+
+    What the same canaries make without noise is taken off: their gradients are the same
+    wherever the adapter is. An entry that claims more noise than was drawn must show.
+    """
+    runs = [observe(mode, canaries, seed=seed) for _ in range(_RUNS)]
+    with replaced(randomness, "system_source", QuietSource):
+        signal = observe(mode, canaries, seed=seed).releases - observe(mode, canaries.with_only(), seed=seed).releases
+    return np.concatenate([(seen.releases - signal) * mu_without_amplification(seen.spending) for seen in runs])
 
 
 def size_check(name: str, noise: Doubles, *, of: str) -> Check:

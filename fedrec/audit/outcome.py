@@ -17,7 +17,7 @@ NO_PROOF = (
 NOT_COVERED = (
     "amplification by Poisson batches: local mode is audited at sampling rate 1, and of the coins only their rate",
     "composition over several rounds of one client: every canary takes part in one round",
-    "noise that is left out only where there are data: coordinate by coordinate it is looked at on silent releases",
+    "noise on popularity and metrics that is left out only where there are data: it is looked at on silent releases",
     "what is published beside adapters, popularity and metrics: release folders, their cards, reports, logs",
     "the validation scores on record, which the laboratory measures on its own data and no device sends",
     "timing: `seconds` of a round, when a reply comes, and who takes part",

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from fedrec.audit.noise import coordinate_check, noise_checks, sameness_checks
 from fedrec.audit.popularity import popularity_checks
 from fedrec.audit.replacing import replaced
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
-from fedrec.training import server_noise, server_round
+from fedrec.training import dp_sgd, server_noise, server_round
 
 gaussian = RandomSource.gaussian
 SPREAD = slice(None, None, 40)
@@ -72,6 +73,30 @@ def test_one_coordinate_in_forty_without_noise_of_its_own_is_noticed(mode, broke
     if mode == "local" and broken is a_few_now_and_then_without:
         noticed_by = {"noise_shape"}
     assert noticed_by <= found
+
+
+def test_noise_that_is_left_out_only_where_there_are_data_is_noticed_in_central_mode():
+    def bare(self, total, before, *, expected):
+        noised = release(self, total, before, expected=expected)
+        noised[SPREAD] = np.where(total[SPREAD] == 0, noised[SPREAD], total[SPREAD] / expected)
+        return noised
+
+    release = server_noise.ServerNoise.release
+    with replaced(server_noise.ServerNoise, "release", bare):
+        assert failed(noise_checks("central", seed=0)) >= {"busy_noise_everywhere", "busy_noise_shape"}
+
+
+def test_noise_that_is_left_out_only_where_there_are_data_is_noticed_in_local_mode():
+    def bare(self):
+        add_noise(self)
+        for parameter in self.params:
+            parameter.grad[::40] = torch.where(
+                parameter.summed_grad == 0, parameter.grad, parameter.summed_grad.view_as(parameter)
+            )[::40]
+
+    add_noise = dp_sgd.SourceNoiseOptimizer.add_noise
+    with replaced(dp_sgd.SourceNoiseOptimizer, "add_noise", bare):
+        assert failed(noise_checks("local", seed=0)) >= {"busy_noise_everywhere", "busy_noise_shape"}
 
 
 def test_the_noise_on_released_popularity_and_metrics_passes():
