@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from fedrec.errors import ConfigError
-
 _NOT_STATED = "not stated"
 
 
@@ -28,11 +26,12 @@ def report(
     """Report what a run spent, recomputed from its ledger and verified; refused where records disagree."""
     from fedrec.reporting.privacy.facts import Stated
     from fedrec.reporting.privacy.report import privacy_report, report_text, write_report
+    from fedrec.reporting.privacy.targets import require_targets
 
     page = html or run / "privacy.html"
+    require_targets([page])
     beside, markdown = page.with_suffix(".json"), md or page.with_suffix(".md")
-    if len({page.absolute(), beside.absolute(), markdown.absolute()}) < 3:
-        raise ConfigError(f"{page} and {markdown} would overwrite each other or the JSON. Name them apart: .html, .md.")
+    require_targets((beside, page, markdown))
     stated = Stated(curator=curator, purpose=purpose, contact=contact)
     found = privacy_report(run, also=also or (), key=key, stated=stated)
     write_report(found, json_to=beside, html_to=page, md_to=markdown)

@@ -65,6 +65,8 @@ def test_a_damaged_ledger_is_one_line_and_exit_code_1_and_writes_nothing(tmp_pat
         (["nowhere"], "is not a run folder"),
         ([], "Missing argument"),
         (["nowhere", "--html", "a.json"], "would overwrite"),
+        (["nowhere", "--html", "."], "is a folder"),
+        (["nowhere", "--key", "nowhere.pub"], "no Ed25519 public key"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], says: str) -> None:

@@ -92,9 +92,20 @@ def _as_planned(events: Sequence[Mapping[str, Any]], plan: PrivacyPlan) -> Assum
 
 
 def _sensitivity(plan: PrivacyPlan) -> Assumption:
+    holds = f"One unit moves a noised sum by at most C = {plan.clip_norm:g}"
+    if plan.unit == "SEGMENT":
+        # Every run folder is a simulation's; a device holds nothing out.
+        return Assumption(
+            holds,
+            "not met",
+            "a simulation holds two items of each person out, chosen over the whole history before it is cut into "
+            "intervals: what one interval holds decides what another one trains on. One interval moved the sum by "
+            "1.45 C in a trial; a device holds nothing out",
+            essential=True,
+        )
     what = "a client's whole update" if plan.mode == "central" else "the gradient of one unit"
     return Assumption(
-        f"One unit moves a noised sum by at most C = {plan.clip_norm:g}",
+        holds,
         "by construction",
         f"{what} is clipped to C; weights are equal, and the divisor is a constant of the settings",
     )
@@ -127,9 +138,10 @@ def _separation(plan: PrivacyPlan) -> Assumption:
 def _cap(evidence: Evidence, plan: PrivacyPlan) -> Assumption:
     most = max(participations(evidence.events).values(), default=0)
     return Assumption(
-        f"No client takes part more than k = {plan.limits.cap} times",
+        f"No client takes part more than k = {plan.limits.cap} times within this run",
         "met" if most <= plan.limits.cap else "not met",
-        f"the client that took part most did so {most} times; clients refuse beyond k, the server does not draw them",
+        f"the client that took part most did so {most} times; clients refuse beyond k, the server does not draw them. "
+        "A simulation's clients begin a new ledger with every run: earlier runs count in epsilon, not against k",
         essential=True,
     )
 

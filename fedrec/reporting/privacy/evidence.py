@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fedrec.config import Scenario
 from fedrec.config_file import read_run_config
-from fedrec.errors import DataError, VerificationError
+from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.privacy.ledger import GENESIS, read_events
 from fedrec.privacy.plan import GaussianSpend, PrivacyPlan, plan_of
 from fedrec.privacy.seal import require_sealed
@@ -93,13 +93,13 @@ def read_evidence(run: Path, *, key: Path | None = None) -> Evidence:
 
     key: the signer's public key from a source that is trusted; the run's own signing.pub,
     which shows damage but not forgery, if None.
-    Raises ConfigError if this is no run folder, DataError if nothing has happened in it yet,
+    Raises ConfigError if this is no run folder or `key` is no key, DataError if nothing has happened in it yet,
     VerificationError if a record is damaged or contradicts another.
     """
-    scenario, hashes = read_run_config(run)
+    trusted = _key(run, key)
+    scenario, hashes = _settings(run)
     events = read_events(run / LEDGER)
     heads = _heads(run / LEDGER, len(events))
-    trusted = key or run / "signing.pub"
     evidence = Evidence(
         path=run,
         scenario=scenario,
@@ -117,9 +117,28 @@ def read_evidence(run: Path, *, key: Path | None = None) -> Evidence:
         raise DataError(f"{run} has not finished a round yet: there is nothing to report. Run it first.")
     _check_events(evidence)
     _check_heads(evidence)
+    _check_releases(evidence)
     _check_clients(evidence)
     _check_separation(evidence)
     return evidence
+
+
+def _settings(run: Path) -> tuple[Scenario, dict[str, str]]:
+    try:
+        return read_run_config(run)
+    except RecursionError:
+        raise ConfigError(f"{run / 'config.toml'} is damaged (nested too deeply). Restore it from a copy.") from None
+
+
+def _key(run: Path, key: Path | None) -> Path:
+    """The file of the key to trust; a given one is looked at even where nothing was signed."""
+    if key is None:
+        return run / "signing.pub"
+    try:
+        public_key(key)
+    except VerificationError as error:
+        raise ConfigError(str(error)) from None
+    return key
 
 
 def _heads(path: Path, entries: int) -> list[str]:
@@ -134,7 +153,7 @@ def _intact(path: Path, read: Callable[[str], _T]) -> _T | None:
         return None
     try:
         return read(path.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise VerificationError(f"{path} is damaged ({type(error).__name__}). Restore it from a copy.") from None
 
 
@@ -147,9 +166,17 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
 
 
 def _sealed(run: Path, heads: Sequence[str], key: Path) -> bool:
-    """Whether the ledger leads to the head that was signed last; raises VerificationError if it does not."""
+    """Whether the ledger leads to the head that was signed last; False where nothing was spent yet.
+
+    Raises VerificationError if it does not, or if the seal of its entries is gone.
+    """
     seal = run / "ledger.seal"
     if not seal.exists():
+        if heads:
+            raise VerificationError(
+                f"{seal} is missing, and the ledger has {len(heads)} entries: nothing shows whether some were cut off. "
+                "Restore the seal from a copy; no report is made without it."
+            )
         return False
     require_sealed(run / LEDGER, {GENESIS, *heads}, seal, public_key(key))
     return True
@@ -216,6 +243,18 @@ def _check_heads(evidence: Evidence) -> None:
             raise VerificationError(
                 f"Round {number} of {evidence.path} was released before it was paid for: its ledger head stands at "
                 f"round {last.get(str(head), 0)}. No report is made on it."
+            )
+
+
+def _check_releases(evidence: Evidence) -> None:
+    """Raise VerificationError if a round has two releases: its noise was drawn twice, and their difference is free."""
+    known: dict[object, str] = {}
+    for manifest in evidence.releases.values():
+        number = manifest.lineage.get("round")
+        if known.setdefault(number, manifest.id) != manifest.id:
+            raise VerificationError(
+                f"{evidence.path} holds two different releases of round {number}, {known[number]} and {manifest.id}: "
+                "the ledger pays for one. No report is made on it."
             )
 
 

@@ -150,11 +150,7 @@ def verification(evidence: Evidence, *, own_key: bool) -> Facts:
             "head": evidence.head,
             "chain": "whole: every entry continues the one before",
             "sha256": hashlib.sha256(content).hexdigest(),
-            "seal": (
-                "signed, and in the ledger"
-                if evidence.sealed
-                else "none: the ledger's end rests on rounds and releases"
-            ),
+            "seal": ("signed, and in the ledger" if evidence.sealed else "none: nothing was spent"),
         },
         "rounds_checked": len(evidence.rounds),
         "releases": [
@@ -198,7 +194,11 @@ def _caps(evidence: Evidence, plan: PrivacyPlan) -> Iterable[Facts]:
     def cap(what: str, limit: float, by: str) -> Facts:
         return {"what": what, "limit": limit, "enforced_by": by}
 
-    yield cap("rounds that one client takes part in (k)", plan.limits.cap, "the client, and the server's own count")
+    yield cap(
+        "rounds of this run that one client takes part in (k)",
+        plan.limits.cap,
+        "the client, and the server's own count",
+    )
     what = "a client's whole update" if plan.mode == "central" else "one unit's gradient in one step"
     by = "the client, and again the server" if plan.mode == "central" else "the client"
     yield cap(f"L2 norm of {what} (C)", plan.clip_norm, by)

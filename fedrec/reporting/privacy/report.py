@@ -32,6 +32,7 @@ from fedrec.reporting.privacy.numbers import (
 )
 from fedrec.reporting.privacy.page import privacy_html
 from fedrec.reporting.privacy.spending import by_round, spendings_of, together, worst_of
+from fedrec.reporting.privacy.targets import require_targets
 from fedrec.reporting.privacy.utility import utility
 from fedrec.reporting.privacy.verdict import verdict
 
@@ -52,7 +53,11 @@ def write_privacy_report(run: Path) -> None:
 
 
 def write_report(report: Mapping[str, Any], *, json_to: Path, html_to: Path, md_to: Path) -> None:
-    """Put the three forms of a report on the disk; all are made before the first is written."""
+    """Put the three forms of a report on the disk; all are made before the first is written.
+
+    Raises ConfigError if one of the files holds something else.
+    """
+    require_targets((json_to, html_to, md_to))
     content = report_text(report).encode()
     digest = hashlib.sha256(content).hexdigest()
     page, markdown = privacy_html(report, digest=digest), privacy_markdown(report, digest=digest)

@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 
 from fedrec.errors import ConfigError, DataError, FedrecError, VerificationError
 from fedrec.privacy.accounting import composed, epsilon_of, spending_by_client
-from fedrec.privacy.ledger import read_events
+from fedrec.privacy.ledger import ledger_head, read_events
 from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.seal import Seal
 from fedrec.release import signing_key
 from fedrec.reporting.document import Bullets, Pairs, Table, Text
 from fedrec.reporting.model_card import model_card
@@ -286,6 +288,19 @@ def test_a_cap_that_was_passed_takes_the_guarantee_away(tmp_path: Path) -> None:
     assert state_of(report, "more than k = 3") == "not met"
 
 
+def test_a_simulation_of_segments_says_that_its_hold_out_breaks_the_bound(reports: dict[str, Json]) -> None:
+    report = reports["segments"]
+    assert state_of(report, "One unit moves a noised sum by at most C") == "not met"
+    assert report["verdict"]["state"] == "not a guarantee"
+    assert any("by at most C" in each for each in report["verdict"]["not_met"])
+    assert "chosen over the whole history" in report["verdict"]["alarms"][0]["text"]
+    assert state_of(reports["central"], "One unit moves a noised sum by at most C") == "by construction"
+
+
+def test_the_cap_is_said_to_hold_within_one_run(reports: dict[str, Json]) -> None:
+    assert state_of(reports["central"], "times within this run") == "met"
+
+
 AUDIT: Json = {
     "reported_epsilon": 2.0,
     "lower_bound": 0.9,
@@ -401,6 +416,12 @@ def another_ledger(run: Path) -> None:
     other = a_run(run.with_name("another"), rounds=((0,), (1,), (2,), (3,)))
     (run / "ledger.jsonl").write_bytes((other / "ledger.jsonl").read_bytes())
     (run / "ledger.seal").unlink()
+    seal(run)
+
+
+def seal(run: Path) -> None:
+    """Sign the head that the ledger has now."""
+    Seal(run / "ledger.seal", signing_key(run / "signing.key"))(ledger_head(run / "ledger.jsonl"))
 
 
 def weaker_client(run: Path) -> None:
@@ -408,13 +429,21 @@ def weaker_client(run: Path) -> None:
     a_client_entry(run, 4, {**an_event(the_plan(), 3, [4]), "noise_multiplier": 0.5})
 
 
+# Four releases at noise 4, as the ledger of `a_run` has them.
+EXACT = epsilon_of(((GaussianSpend(noise_multiplier=4.0), 4),), delta=1e-6)
 STATED = {"unit": "USER", "delta": 1e-6, "guarantee": True}
 
 
-def release_below(run: Path) -> None:
+def release_that_states(run: Path, epsilon: float) -> None:
     release = next(path for path in (run / "releases").iterdir() if not path.name.startswith("."))
     manifest = json.loads((release / "manifest.json").read_text())
-    a_release(run, manifest["lineage"]["ledger_head"], {**STATED, "epsilon": 0.1}, number=4, adapter=b"other")
+    shutil.rmtree(release)
+    a_release(run, manifest["lineage"]["ledger_head"], {**STATED, "epsilon": epsilon}, number=4)
+
+
+def second_release_of_a_round(run: Path) -> None:
+    manifest = json.loads(next((run / "releases").glob("*/manifest.json")).read_text())
+    a_release(run, manifest["lineage"]["ledger_head"], manifest["privacy"], number=4, adapter=b"other")
 
 
 def release_of_another_unit(run: Path) -> None:
@@ -462,7 +491,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a release that paid nothing": (release_of_nothing, "lacks the entry ffff"),
     "a release of another unit": (release_of_another_unit, "states its epsilon per SEGMENT"),
     "a release before it was paid for": (release_before_it_was_paid_for, "Round 3 of .* released before"),
-    "a release that states too little": (release_below, "states epsilon 0.1"),
+    "a release that states too little": (lambda run: release_that_states(run, 0.1), "states epsilon 0.1"),
+    "a release that states a little too little": (lambda run: release_that_states(run, EXACT - 2e-4), "states epsilon"),
+    "two releases of one round": (second_release_of_a_round, "two different releases of round 4"),
+    "no seal": (lambda run: (run / "ledger.seal").unlink(), "ledger.seal is missing"),
+    "rounds of brackets": (lambda run: (run / "rounds.jsonl").write_text("[" * 200_000), "rounds.jsonl is damaged"),
+    "a result of brackets": (lambda run: (run / "result.json").write_text("[" * 200_000), "result.json is damaged"),
     "a result that states too little": (
         lambda run: rewrite(run / "result.json", lambda text: re.sub(r'"epsilon": [\d.]+', '"epsilon": 0.5', text)),
         "result.json states epsilon 0.5",
@@ -519,8 +553,7 @@ def test_an_entry_that_cannot_be_accounted_stops_the_report(tmp_path: Path, more
     run = a_run(tmp_path / "run", rounds=((0,), (1,)))
     from fedrec.privacy.ledger import Ledger
 
-    (run / "ledger.seal").unlink()
-    with Ledger(run / "ledger.jsonl") as ledger:
+    with Ledger(run / "ledger.jsonl", seal=Seal(run / "ledger.seal", signing_key(run / "signing.key"))) as ledger:
         ledger.append({**an_event(the_plan(), 3, [2]), **more})
     with pytest.raises(VerificationError, match=says):
         privacy_report(run)
@@ -530,8 +563,7 @@ def test_an_entry_of_an_unknown_mechanism_is_refused(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run", rounds=((0,), (1,)))
     from fedrec.privacy.ledger import Ledger
 
-    (run / "ledger.seal").unlink()
-    with Ledger(run / "ledger.jsonl") as ledger:
+    with Ledger(run / "ledger.jsonl", seal=Seal(run / "ledger.seal", signing_key(run / "signing.key"))) as ledger:
         ledger.append({**an_event(the_plan(), 3, [2]), "mechanism": "laplace"})
     with pytest.raises(ConfigError, match="`laplace` event"):
         privacy_report(run)
@@ -569,6 +601,11 @@ def test_rounds_that_share_noise_stop_the_report(tmp_path: Path) -> None:
         (lambda run: run.mkdir(), ConfigError, "is not a run folder"),
         (lambda run: run.write_text("file"), ConfigError, "is not a run folder"),
         (lambda run: (run.mkdir(), (run / "config.toml").write_text("= 1")), ConfigError, "is damaged"),
+        (
+            lambda run: (run.mkdir(), (run / "config.toml").write_text("a = " + "[" * 200_000)),
+            ConfigError,
+            "is damaged",
+        ),
         (lambda run: (run.mkdir(), (run / "config.toml").write_text("seed = 1")), ConfigError, "is damaged"),
     ],
 )
@@ -594,12 +631,12 @@ def test_a_run_killed_in_its_first_round_reports_what_it_paid_for(tmp_path: Path
     run = a_run(tmp_path / "run", rounds=((0, 1),))
     killed = tmp_path / "killed"
     killed.mkdir()
-    for name in ("config.toml", "ledger.jsonl"):
+    for name in ("config.toml", "ledger.jsonl", "ledger.seal", "signing.pub"):
         (killed / name).write_bytes((run / name).read_bytes())
     report = privacy_report(killed)
     assert report["epsilon"]["value"] > 0
     assert (report["identity"]["release"], report["utility"]) == (None, None)
-    assert report["verification"]["ledger"]["seal"].startswith("none")
+    assert report["verification"]["ledger"]["seal"].startswith("signed")
     assert state_of(report, "No client has spent more") == "assumed"
 
 
@@ -611,6 +648,20 @@ def test_reading_changes_no_file_and_an_own_key_tells_forgery(tmp_path: Path) ->
     with pytest.raises(VerificationError, match="not of this key"):
         privacy_report(run, key=tmp_path / "mine.pub")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_key_file_that_holds_no_key_is_bad_input(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    (tmp_path / "my.pub").write_text("no key")
+    for wrong in (tmp_path / "my.pub", tmp_path / "nowhere.pub", tmp_path):
+        with pytest.raises(ConfigError, match="no Ed25519 public key"):
+            privacy_report(run, key=wrong)
+
+
+def test_a_statement_that_was_rounded_to_its_last_digit_is_accepted(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    release_that_states(run, round(EXACT, 4))
+    assert privacy_report(run)["verdict"]["state"] == "private"
 
 
 # How a reader recomputes it
