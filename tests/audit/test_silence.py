@@ -56,7 +56,7 @@ def test_one_coordinate_whose_noise_has_another_size_is_noticed(factor):
     assert not coordinate_check("a", rows, of="noise").passed
 
 
-@pytest.mark.parametrize("mode", ["central", "local"])
+@pytest.mark.parametrize("mode", ["central", pytest.param("local", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("broken", "noticed_by"),
     [
@@ -86,6 +86,7 @@ def test_noise_that_is_left_out_only_where_there_are_data_is_noticed_in_central_
         assert failed(noise_checks("central", seed=0)) >= {"busy_noise_everywhere", "busy_noise_shape"}
 
 
+@pytest.mark.slow
 def test_noise_that_is_left_out_only_where_there_are_data_is_noticed_in_local_mode():
     def bare(self):
         add_noise(self)
