@@ -41,7 +41,7 @@ def sealed_head(path: Path, key: Ed25519PublicKey) -> str | None:
         seal = json.loads(path.read_text(encoding="utf-8"))
         head = str(seal["head"])
         key.verify(bytes.fromhex(seal["signature"]), _PURPOSE + head.encode())
-    except (ValueError, KeyError, TypeError, InvalidSignature):
+    except (ValueError, KeyError, TypeError, RecursionError, InvalidSignature):
         raise VerificationError(
             f"{path} is damaged, or signed with another key. Restore ledger and seal from a copy."
         ) from None

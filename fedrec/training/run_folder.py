@@ -153,10 +153,3 @@ def _intact(file: Path) -> Iterator[None]:
 def client_folder(run: Path, client: int) -> Path:
     """Where a simulated client keeps what would be on its device."""
     return run / "clients" / str(client)
-
-
-def ledger_of(run: Path) -> Path:
-    """The ledger of a run folder; raises ConfigError where there is none."""
-    if not (run / _LEDGER).exists():
-        raise ConfigError(f"{run} holds no ledger. Name the folder of a run under a private mode.")
-    return run / _LEDGER
