@@ -169,7 +169,8 @@ class RoundServer:
             complete(self.ledger, plan, pending["token"], blocks)
         able = self._able(number, blocks)
         if pending:
-            cohort = [client for client in pending["cohort"] if client in set(able)]
+            allowed = set(able)
+            cohort = [client for client in pending["cohort"] if client in allowed]
         else:
             cohort = draw_cohort(able, size=federation.cohort, seed=self.recipe.seed, labels=("cohort", number))
         pending = {"round": number, "token": self._token(number), "cohort": cohort}
