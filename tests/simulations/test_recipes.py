@@ -34,7 +34,7 @@ def test_a_private_recipe_fits_its_own_budget(path: Path) -> None:
     plan = plan_of(scenario)
     assert plan is not None
     assert scenario.budget.epsilon is not None
-    require_plan_within(plan, Budget.of(scenario.budget, delta=plan.delta), [], epsilon_of=composed_epsilon)
+    require_plan_within(plan, Budget.of(scenario.budget, delta=plan.delta), epsilon_of=composed_epsilon)
 
 
 @pytest.mark.parametrize("path", PRIVATE, ids=lambda path: path.stem)
