@@ -16,6 +16,8 @@ from fedrec.privacy.plan import GaussianSpend
 from fedrec.training import aggregation, blocks
 from fedrec.training.client import Reply
 
+pytestmark = pytest.mark.slow
+
 
 def normal(rows=1, size=20_000, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, size))

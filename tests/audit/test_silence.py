@@ -11,6 +11,8 @@ from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.training import dp_sgd, server_noise, server_round
 
+pytestmark = pytest.mark.slow
+
 gaussian = RandomSource.gaussian
 SPREAD = slice(None, None, 40)
 

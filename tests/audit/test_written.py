@@ -18,6 +18,8 @@ from fedrec.training import round as rounds
 from fedrec.training.client import Client, ClientStore
 from fedrec.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 MODES = ["central", "local"]
 
 

@@ -11,6 +11,8 @@ import pytest
 from fedrec.reporting.privacy.report import schema
 from tests.reporting.privacy.runs import CENTRAL, a_run, changed
 
+pytestmark = pytest.mark.slow
+
 FEDREC = Path(sys.executable).with_name("fedrec")
 
 

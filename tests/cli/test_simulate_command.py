@@ -139,6 +139,7 @@ def test_the_reference_engine_and_flower_agree_to_the_last_bit(place: Path) -> N
     assert states[0] == states[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -218,6 +218,7 @@ print((peaks[-1] - peaks[0]) // 1024)
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_after_the_first_chunk(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _MEASURE, str(tmp_path / "world")]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -16,6 +16,8 @@ from fedrec.reporting.privacy.page import privacy_html
 from fedrec.reporting.privacy.report import privacy_report, schema
 from tests.reporting.privacy.runs import CENTRAL, HUBS, PLAIN, SEGMENTS, a_run, changed, the_plan
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 
 
