@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_FORMAT = "fedrec-item-index/1"
+INDEX_FORMAT = "fedrec-item-index/1"
 _BLOCK = 65_536
 _TINY = 1e-6
 
@@ -142,9 +142,11 @@ class ItemIndex:
         """
         tensors, metadata = _read(path)
         try:
-            if metadata["format"] != _FORMAT:
-                raise DataError(f"{path} has format {metadata['format']}, not {_FORMAT}. Encode the catalogue again.")
-            _check_digest(path, tensors, metadata)
+            if metadata["format"] != INDEX_FORMAT:
+                raise DataError(
+                    f"{path} has format {metadata['format']}, not {INDEX_FORMAT}. Encode the catalogue again."
+                )
+            check_digest(path, tensors, metadata)
             quantised = "codes" in tensors
             vectors = (
                 tensors["codes"].astype(np.float32) * tensors["scales"][:, None] if quantised else tensors["vectors"]
@@ -257,7 +259,7 @@ def _hash_content(index: ItemIndex) -> str:
     return digest.hexdigest()
 
 
-def _digest(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> str:
+def _content_digest(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(metadata.keys() - {"sha256"}):
         digest.update(f"{name}={metadata[name]}\n".encode())
@@ -267,8 +269,9 @@ def _digest(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]
     return digest.hexdigest()
 
 
-def _check_digest(path: Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    if _digest(tensors, metadata) != metadata["sha256"]:
+def check_digest(path: Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Raise VerificationError unless the tensors of an index file are the ones that it was written with."""
+    if _content_digest(tensors, metadata) != metadata["sha256"]:
         raise VerificationError(f"{path} was changed after it was written. Encode the catalogue again.")
 
 
@@ -281,12 +284,12 @@ def _save(path: Path, index: ItemIndex, vectors: Mapping[str, npt.NDArray[Any]])
         "scale": index.whitening.scale,
     }
     metadata = {
-        "format": _FORMAT,
+        "format": INDEX_FORMAT,
         "encoder_name": index.encoder_name,
         "encoder_hash": index.encoder_hash,
         "content_hash": index.content_hash,
     }
-    metadata["sha256"] = _digest(tensors, metadata)
+    metadata["sha256"] = _content_digest(tensors, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         part = Path(folder) / path.name
