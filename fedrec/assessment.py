@@ -9,10 +9,11 @@ from fedrec.config_file import parse_table, read_run_config
 from fedrec.data.dataset import Dataset
 from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.evaluation.protocol import evaluate
-from fedrec.model.adapter import load_released, require_layout
+from fedrec.model.adapter import load_released
 from fedrec.model.build import encoder_path
 from fedrec.model.catalogue_index import encode_queries
 from fedrec.model.item_index import ItemIndex
+from fedrec.model.layout import require_layout
 from fedrec.model.scorer import ModelScorer
 from fedrec.model.text_encoder import TextEncoder
 from fedrec.release import MANIFEST, public_key, verify_release

@@ -18,7 +18,8 @@ from fedrec.audit.world import history_of, random_history, small_model
 from fedrec.config import FederationConfig, ModelConfig, Scenario
 from fedrec.data.sequences import Floats, Ints
 from fedrec.errors import DataError
-from fedrec.model.adapter import AdaptedModel, FlatAdapter
+from fedrec.model.adapter import AdaptedModel
+from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import plan_of
 from fedrec.privacy_config import CorrelatedNoiseConfig, Mode, PopularityConfig, ReleasedMetricsConfig

@@ -16,7 +16,7 @@ import numpy as np
 from fedrec.audit.bench import CLIP_NORM, DELTA, LOCAL_STEPS, RELEASES, CanaryBench, canary_bench
 from fedrec.audit.canaries import SIZE, Canaries, training_canaries
 from fedrec.data.sequences import Ints
-from fedrec.model.adapter import FlatAdapter
+from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.accounting import Spending, epsilon_of, spending_by_client
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.mechanism import Doubles

@@ -8,51 +8,10 @@ import numpy as np
 import polars as pl
 
 from fedrec.data.dataset import Dataset
-from fedrec.data.events import NEGATIVE_KINDS, TEXT_KINDS, Kind, intent_label
+from fedrec.data.entries import DEFAULT_WEIGHTS, PositiveRule, kind_weights
+from fedrec.data.events import TEXT_KINDS, Kind, intent_label
 from fedrec.data.sequences import History, Ints, Sequences, first_targets
-from fedrec.errors import ConfigError, DataError
-
-DEFAULT_WEIGHTS: Mapping[str, float] = {
-    Kind.VIEW: 0.3,
-    Kind.CLICK: 0.5,
-    Kind.LIKE: 1.0,
-    Kind.SAVE: 1.0,
-    Kind.SHARE: 1.0,
-    Kind.PURCHASE: 1.0,
-    Kind.RATE: 1.0,
-    Kind.PLAY: 1.0,
-    Kind.SKIP: 0.0,
-    Kind.HIDE: 0.0,
-    Kind.BLOCK: 0.0,
-    Kind.SEARCH: 1.0,
-    Kind.COMMENT: 0.5,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PositiveRule:
-    """Which events next-item training and evaluation aim at.
-
-    min_rating: a `rate` below it is no positive (None: every rating counts as "chose it").
-    min_finished: the same for the share finished of a `play`.
-    """
-
-    kinds: tuple[str, ...] = (
-        Kind.CLICK,
-        Kind.LIKE,
-        Kind.SAVE,
-        Kind.SHARE,
-        Kind.PURCHASE,
-        Kind.RATE,
-        Kind.PLAY,
-    )
-    min_rating: float | None = None
-    min_finished: float | None = None
-
-    def __post_init__(self) -> None:
-        for kind in self.kinds:
-            if kind not in Kind.__members__.values() or kind in NEGATIVE_KINDS | TEXT_KINDS:
-                raise ConfigError(f"`{kind}` cannot be a positive kind. Choose from {', '.join(DEFAULT_WEIGHTS)}.")
+from fedrec.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +75,7 @@ def load_sequences(
     ties = [_tie(seed, *names) for names in frame.select("user_id", "item_id", "text", "kind").iter_rows()]
     frame = frame.with_columns(pl.Series("tie", ties, dtype=pl.UInt64)).sort("user_id", "timestamp", "tie")
     frame = _mark_targets(frame, rule)
-    scale = _weights(weights or {})
+    scale = kind_weights(weights or {})
     intents = [intent_label(Kind(kind), value) for kind, value in frame.select("kind", "value").iter_rows()]
     counts = frame.group_by("user_id", maintain_order=True).len()
     return Sequences(
@@ -136,16 +95,6 @@ def load_sequences(
         items=len(catalogue),
         texts=texts,
     )
-
-
-def _weights(given: Mapping[str, float]) -> dict[str, float]:
-    for kind, weight in given.items():
-        if kind not in DEFAULT_WEIGHTS or not 0 <= weight < float("inf"):
-            raise ConfigError(
-                f"data.kind_weights gives `{kind}` the weight {weight}. Use kinds out of {', '.join(DEFAULT_WEIGHTS)} "
-                "and weights of at least 0."
-            )
-    return {**DEFAULT_WEIGHTS, **given}
 
 
 def leave_one_out(sequences: Sequences) -> Split:

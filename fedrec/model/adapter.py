@@ -8,43 +8,22 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from fedrec.config import AdapterConfig
-from fedrec.errors import ConfigError, LayoutError, UnsafeUpdateError
+from fedrec.errors import ConfigError
+from fedrec.model.layout import FlatAdapter, Layout
 from fedrec.model.recommender import Recommender
-
-FlatAdapter = npt.NDArray[np.float32]
 
 # Coordinates of the item index are principal directions, so the first rows of the
 # identity are the directions that matter most: orthonormal, exact, the same everywhere.
 _PRINCIPAL = ("history_proj", "item_proj", "items", "intent_proj", "rating_proj")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where each trainable tensor lies in the flat vector.
-
-    hash: over names, shapes, the frozen basis and the base model; two sides with
-    different hashes refuse each other.
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    hash: str
-
-    @property
-    def size(self) -> int:
-        """How many numbers the flat vector has, P."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
 
 
 class AdaptedModel:
@@ -83,11 +62,7 @@ class AdaptedModel:
 
     def load(self, flat: npt.ArrayLike) -> None:
         """Set the trainable tensors; raises UnsafeUpdateError on a wrong size or a non-finite entry."""
-        values = np.asarray(flat, dtype=np.float32)
-        if values.shape != (self.layout.size,) or not np.isfinite(values).all():
-            raise UnsafeUpdateError(
-                f"An adapter of shape {values.shape} does not fit {self.layout.size} finite numbers. Discard it."
-            )
+        values = self.layout.fitting(flat)
         with torch.no_grad():
             pieces = torch.split(torch.from_numpy(values.copy()), [p.numel() for p in self.parameters()])
             for parameter, piece in zip(self.parameters(), pieces, strict=True):
@@ -105,15 +80,6 @@ def load_released(model: Recommender, folder: Path) -> PeftModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return PeftModel.from_pretrained(model, str(folder))
-
-
-def require_layout(ours: str, theirs: str) -> None:
-    """Raise LayoutError unless both sides hold the same layout."""
-    if ours != theirs:
-        raise LayoutError(
-            f"The adapter has layout {theirs[:12]}, this side {ours[:12]}: another base model, index or recipe. "
-            "Fetch the release that the server uses."
-        )
 
 
 def _check_ranks(model: nn.Module, config: AdapterConfig) -> None:

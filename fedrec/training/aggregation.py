@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fedrec.config import FederationConfig
 from fedrec.errors import UnsafeUpdateError
-from fedrec.model.adapter import FlatAdapter
+from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.mechanism import clip_update
 from fedrec.training.blocks import Block, total_size
 

@@ -18,7 +18,8 @@ from fedrec.config import TrainingConfig
 from fedrec.data.sequences import Floats
 from fedrec.errors import BudgetError, FedrecError, RefusedError
 from fedrec.files import write_atomically
-from fedrec.model.adapter import AdaptedModel, FlatAdapter, require_layout
+from fedrec.model.adapter import AdaptedModel
+from fedrec.model.layout import FlatAdapter, require_layout
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger, read_events
 from fedrec.privacy.plan import GaussianSpend, PrivacyPlan

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fedrec.errors import UnsafeUpdateError
-from fedrec.model.adapter import FlatAdapter
+from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.accounting import Spending, spending_by_client
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import GaussianSpend, PrivacyPlan

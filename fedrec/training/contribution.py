@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from fedrec.config import TrainingConfig
-from fedrec.model.adapter import AdaptedModel, FlatAdapter
+from fedrec.model.adapter import AdaptedModel
 from fedrec.model.heads import example_losses
+from fedrec.model.layout import FlatAdapter
 from fedrec.model.recommender import Recommender
 from fedrec.privacy.mechanism import Doubles, clip_update
 from fedrec.privacy.plan import UNIT_NORM, PrivacyPlan

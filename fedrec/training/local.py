@@ -9,8 +9,9 @@ from torch import Tensor
 
 from fedrec.config import TrainingConfig
 from fedrec.errors import UnsafeUpdateError
-from fedrec.model.adapter import AdaptedModel, FlatAdapter
+from fedrec.model.adapter import AdaptedModel
 from fedrec.model.heads import example_losses
+from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.training.dp_sgd import private_steps

@@ -12,8 +12,9 @@ import numpy as np
 
 from fedrec.config import DataConfig, Scenario
 from fedrec.data.dataset import Dataset
+from fedrec.data.entries import PositiveRule
 from fedrec.data.sequences import Floats, Ints, Sequences
-from fedrec.data.splits import PositiveRule, Split, leave_one_out, load_sequences
+from fedrec.data.splits import Split, leave_one_out, load_sequences
 from fedrec.errors import ConfigError, DataError
 from fedrec.model.adapter import AdaptedModel
 from fedrec.model.build import adapt, base_model_hash, build_recommender, encoder_path

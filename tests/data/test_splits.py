@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 
 from fedrec.data.dataset import Dataset, DatasetWriter
+from fedrec.data.entries import PositiveRule
 from fedrec.data.sequences import Sequences, first_targets
-from fedrec.data.splits import PositiveRule, leave_one_out, load_sequences
+from fedrec.data.splits import leave_one_out, load_sequences
 from fedrec.errors import ConfigError
 
 

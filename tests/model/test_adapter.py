@@ -13,8 +13,9 @@ from safetensors.numpy import load_file
 from fedrec.config import AdapterConfig, ModelConfig
 from fedrec.config_file import parse_scenario
 from fedrec.errors import ConfigError, LayoutError, UnsafeUpdateError
-from fedrec.model.adapter import load_released, require_layout
+from fedrec.model.adapter import load_released
 from fedrec.model.build import adapt, base_model_hash, build_recommender
+from fedrec.model.layout import require_layout
 from fedrec.model.scorer import ModelScorer
 from tests.small_worlds import (
     ALL_RANKS,
