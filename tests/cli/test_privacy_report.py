@@ -21,7 +21,6 @@ def report(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.slow
 def test_json_on_stdout_is_the_file_and_obeys_the_schema(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     done = report(run, "--json", "--curator", "The board")
@@ -30,21 +29,44 @@ def test_json_on_stdout_is_the_file_and_obeys_the_schema(tmp_path: Path) -> None
     found = json.loads(done.stdout)
     jsonschema.Draft202012Validator(schema()).validate(found)
     assert found["identity"]["curator"] == "The board"
-    assert {"privacy.html", "privacy.md"} <= {path.name for path in run.iterdir()}
+    assert {"privacy.html", "privacy.md"} <= names(run)
 
 
-@pytest.mark.slow
-def test_the_verdict_is_printed_and_the_files_go_where_they_are_asked_to(tmp_path: Path) -> None:
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_verdict_is_printed_and_all_three_files_go_into_the_folder_that_is_named(tmp_path: Path) -> None:
     run, before = a_run(tmp_path / "run"), a_run(tmp_path / "before", rounds=((0,), (1,)))
-    done = report(run, "--also", before, "--html", tmp_path / "out" / "page.html", "--md", tmp_path / "notes.md")
+    out = tmp_path / "deep" / "out"
+    records = names(run)
+    done = report(run, "--also", before, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Private at epsilon")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"page.html", "page.json"}
-    assert "before" in (tmp_path / "notes.md").read_text()
-    assert not (run / "privacy.html").exists()
+    assert names(out) == {"privacy.json", "privacy.html", "privacy.md"}
+    assert "before" in (out / "privacy.md").read_text()
+    assert names(run) == records
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [
+        (["--html"], {"privacy.json", "privacy.html"}),
+        (["--md"], {"privacy.json", "privacy.md"}),
+        (["--html", "--json", "--md"], {"privacy.json", "privacy.html", "privacy.md"}),
+    ],
+)
+def test_the_forms_that_are_asked_for_are_written_beside_the_json(
+    tmp_path: Path, flags: list[str], written: set[str]
+) -> None:
+    run = a_run(tmp_path / "run")
+    records = names(run)
+    done = report(run, *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names(run) - records == written
+    assert (done.stdout == (run / "privacy.json").read_text()) == ("--json" in flags)
+
+
 def test_a_seeded_run_is_announced_before_anything_else(tmp_path: Path) -> None:
     done = report(a_run(tmp_path / "run", changed(CENTRAL, privacy={"noise": "seeded"})))
     assert done.stdout.splitlines()[0] == "NOT A DP GUARANTEE"
@@ -66,8 +88,7 @@ def test_a_damaged_ledger_is_one_line_and_exit_code_1_and_writes_nothing(tmp_pat
     [
         (["nowhere"], "is not a run folder"),
         ([], "Missing argument"),
-        (["nowhere", "--html", "a.json"], "would overwrite"),
-        (["nowhere", "--html", "."], "is a folder"),
+        (["nowhere", "--html", "page.html"], "unexpected extra argument"),
         (["nowhere", "--key", "nowhere.pub"], "no Ed25519 public key"),
     ],
 )

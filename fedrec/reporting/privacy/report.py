@@ -32,7 +32,7 @@ from fedrec.reporting.privacy.numbers import (
 )
 from fedrec.reporting.privacy.page import privacy_html
 from fedrec.reporting.privacy.spending import by_round, spendings_of, together, worst_of
-from fedrec.reporting.privacy.targets import require_targets
+from fedrec.reporting.privacy.targets import JSON, MARKDOWN, PAGE, require_targets
 from fedrec.reporting.privacy.utility import utility
 from fedrec.reporting.privacy.verdict import verdict
 
@@ -48,21 +48,27 @@ def write_privacy_report(run: Path) -> None:
 
     Raises what `privacy_report` raises.
     """
-    report = privacy_report(run)
-    write_report(report, json_to=run / "privacy.json", html_to=run / "privacy.html", md_to=run / "privacy.md")
+    write_report(privacy_report(run), run)
 
 
-def write_report(report: Mapping[str, Any], *, json_to: Path, html_to: Path, md_to: Path) -> None:
-    """Put the three forms of a report on the disk; all are made before the first is written.
+def write_report(report: Mapping[str, Any], folder: Path, *, html: bool = True, md: bool = True) -> list[Path]:
+    """Put a report into a folder as privacy.json, privacy.html and privacy.md; returns what was written.
 
-    Raises ConfigError if one of the files holds something else.
+    html, md: whether to make the page, the Markdown. One that lies there from before is made anew
+    in any case, so that all forms in a folder say the same. All are made before the first is written.
+    Raises ConfigError where something else would be lost.
     """
-    require_targets((json_to, html_to, md_to))
-    content = report_text(report).encode()
-    digest = hashlib.sha256(content).hexdigest()
-    page, markdown = privacy_html(report, digest=digest), privacy_markdown(report, digest=digest)
-    for path, form in ((json_to, content), (html_to, page.encode()), (md_to, markdown.encode())):
-        write_atomically(path, form)
+    html, md = html or (folder / PAGE).exists(), md or (folder / MARKDOWN).exists()
+    forms = {JSON: report_text(report)}
+    digest = hashlib.sha256(forms[JSON].encode()).hexdigest()
+    if html:
+        forms[PAGE] = privacy_html(report, digest=digest)
+    if md:
+        forms[MARKDOWN] = privacy_markdown(report, digest=digest)
+    require_targets(folder, forms)
+    for name, form in forms.items():
+        write_atomically(folder / name, form.encode())
+    return [folder / name for name in forms]
 
 
 def report_text(report: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Where a budget report may be written: nowhere that holds, or is kept for, a record of a run."""
+"""Where a budget report may be written: nowhere that is kept for the records of a run, and over nothing else."""
 
 import json
 from collections.abc import Iterable
@@ -6,52 +6,28 @@ from pathlib import Path
 
 from fedrec.errors import ConfigError
 
+JSON, PAGE, MARKDOWN = "privacy.json", "privacy.html", "privacy.md"
 _SETTINGS = "config.toml"
-_RECORDS = frozenset(
-    {
-        _SETTINGS,
-        *("audit.json", "ledger.jsonl", "ledger.seal", "noise.bin", "noise.key", "pending.json", "prior.safetensors"),
-        *("report.html", "result.json", "rounds.jsonl", "signing.key", "signing.pub", "state.safetensors"),
-        *("clients", "releases", "twin"),
-    }
-)
-# What every form of a report begins with, and no record of a run.
+# What every form of a report begins with.
 _BEGINNINGS = (b"<!DOCTYPE html>", b"# Privacy budget report: ")
 _TITLE = b"<title>Privacy budget report: "
 
 
-def require_targets(targets: Iterable[Path]) -> None:
-    """Raise ConfigError unless each file can be written without loss: it is new, or an earlier report.
+def require_targets(folder: Path, names: Iterable[str]) -> None:
+    """Raise ConfigError unless a report of these names can be written into a folder without loss.
 
-    All are looked at before anything is written.
+    Every name is free there or an earlier report, and the folder is no part of a run's records.
     """
-    known: dict[Path, Path] = {}
-    for target in targets:
-        if not target.name:
-            raise ConfigError(f"{target} is a folder. Name a file, such as {target / 'privacy.html'}.")
-        place = target.parent.resolve() / target.name
-        if place in known:
-            raise ConfigError(
-                f"{known[place]} and {target} would overwrite each other or the JSON. Name them apart: .html, .md."
-            )
-        known[place] = target
-        if _is_record(place):
-            raise ConfigError(
-                f"{target} is kept for a record of a run. Write the report beside it, under another name."
-            )
-        if place.exists() and not _is_report(place):
-            raise ConfigError(f"{target} exists and is no earlier report. Choose another name, or move it away.")
-        above = next(folder for folder in place.parents if folder.exists())
-        if not above.is_dir():
-            raise ConfigError(f"{target} cannot be written: {above} is a file. Name a folder.")
-
-
-def _is_record(place: Path) -> bool:
-    """Whether a name is a run's own: in its folder, or anywhere below its releases and clients."""
-    if place.name in _RECORDS and (place.parent / _SETTINGS).exists():
-        return True
-    below = [folder for folder in place.parents if folder.name in ("clients", "releases")]
-    return any((folder.parent / _SETTINGS).exists() for folder in below)
+    place = folder.resolve()
+    for above in (place, *place.parents):
+        if above.name in ("clients", "releases") and (above.parent / _SETTINGS).exists():
+            raise ConfigError(f"{folder} is kept for records of a run. Write the report beside them: --out FOLDER.")
+    existing = next(each for each in (place, *place.parents) if each.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{folder} cannot be written into: {existing} is a file. Name a folder: --out FOLDER.")
+    for target in (folder / name for name in names):
+        if (target.exists() or target.is_symlink()) and not _is_report(target):
+            raise ConfigError(f"{target} exists and is no earlier report. Move it away, or name another --out FOLDER.")
 
 
 def _is_report(place: Path) -> bool:
