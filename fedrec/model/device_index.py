@@ -1,7 +1,6 @@
 """The item index as a device reads it: int8 codes straight from the file, exact scores, no copy of the catalogue."""
 
 import json
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,16 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
 from fedrec.errors import DataError
 from fedrec.model.item_index import INDEX_FORMAT, Floats, Ints, Whitening, check_digest
+from fedrec.model.mapped_file import open_tensors
 
 Codes = npt.NDArray[np.int8]
 
 # Small enough that a block of codes, turned into floats, stays in the cache of one core.
 _BLOCK = 2048
-_HEADER = struct.Struct("<Q")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,7 +46,7 @@ class DeviceIndex:
 
         Raises DataError if it is none, VerificationError if its content was changed.
         """
-        tensors, metadata = _map_tensors(path)
+        tensors, metadata = open_tensors(path, mapped=["codes"])
         try:
             if metadata["format"] != INDEX_FORMAT:
                 raise DataError(f"{path} has format {metadata['format']}, not {INDEX_FORMAT}. Fetch the release again.")
@@ -143,33 +141,3 @@ class DeviceIndex:
             added=np.concatenate([self.added, given]),
             _buffer=np.empty_like(self._buffer),
         )
-
-
-def _map_tensors(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """All tensors of an index file; its codes stay on the disk until they are read."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = set(file.keys())
-            metadata = file.metadata() or {}
-            tensors: dict[str, npt.NDArray[Any]] = {name: file.get_tensor(name) for name in names - {"codes"}}
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist. Fetch the release again.") from None
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} cannot be read as an item index ({error}). Fetch the release again.") from None
-    if "codes" in names:
-        tensors["codes"] = _map_codes(path)
-    return tensors, metadata
-
-
-def _map_codes(path: Path) -> Codes:
-    """The codes, where safetensors laid them; the library has checked the header before."""
-    with path.open("rb") as file:
-        (length,) = _HEADER.unpack(file.read(_HEADER.size))
-        entry = json.loads(file.read(length))["codes"]
-    if entry["dtype"] != "I8" or len(entry["shape"]) != 2:
-        raise DataError(f"{path}: the codes are not a table of int8. Fetch the release again.")
-    if 0 in entry["shape"]:
-        return np.zeros(entry["shape"], dtype=np.int8)
-    offset = _HEADER.size + length + entry["data_offsets"][0]
-    # As a plain array: slicing a memmap costs more than scoring a block.
-    return np.asarray(np.memmap(path, dtype=np.int8, mode="r", offset=offset, shape=tuple(entry["shape"])))
