@@ -8,11 +8,15 @@ Source: Carbonell and Goldstein 1998, doi:10.1145/290941.291025.
 
 from dataclasses import dataclass, fields
 from math import ceil, floor, isfinite
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedrec.data.sequences import Bools, Floats, Ints
 from fedrec.errors import ConfigError, DataError
+
+Codes = npt.NDArray[np.signedinteger[Any]]
 
 BEST_MATCH = "best match"
 FOR_VARIETY = "for variety"
@@ -68,8 +72,8 @@ class Candidates:
     rows: Ints
     scores: Floats
     vectors: Floats
-    categories: Ints
-    providers: Ints
+    categories: Codes
+    providers: Codes
     long_tail: Bools
     fresh: Bools
     shown: Ints
@@ -108,7 +112,7 @@ def rerank(candidates: Candidates, *, k: int, steering: Steering) -> Ranking:
 class _Cap:
     """How much of the list each code has taken, against the most that one code may take."""
 
-    def __init__(self, codes: Ints, share: float, length: int) -> None:
+    def __init__(self, codes: Codes, share: float, length: int) -> None:
         self.codes = np.unique(codes, return_inverse=True)[1] if share < 1 else None
         self.capped = codes >= 0
         self.most = max(1, floor(share * length + _SLACK))
