@@ -17,7 +17,8 @@ from fedrec.model.heads import example_losses
 from fedrec.model.item_index import Doubles, ItemIndex, build_index
 from fedrec.privacy.plan import Limits, LocalSteps, PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
-from fedrec.training.examples import Example, Shape, collate, examples_of
+from fedrec.training.batches import collate
+from fedrec.training.examples import Example, Shape, examples_of
 
 ITEMS = 40
 WIDTH = 12

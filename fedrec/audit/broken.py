@@ -58,10 +58,10 @@ class UnclippedSteps(dp_sgd.SourceNoiseOptimizer):
             parameter.summed_grad = parameter.grad_sample.sum(0)
 
 
-def update_and_count(model: Any, examples: Any, *rest: Any, **settings: Any) -> Any:
+def update_and_count(learner: Any, examples: Any, *rest: Any, **settings: Any) -> Any:
     """The client's reply, and its count for `WeightedSum`."""
     _owned[:] = [sum(len(example.own) for example in examples)]
-    return _clipped_update(model, examples, *rest, **settings)
+    return _clipped_update(learner, examples, *rest, **settings)
 
 
 class WeightedSum(UpdateSum):

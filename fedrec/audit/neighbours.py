@@ -21,7 +21,8 @@ from fedrec.privacy.plan import PrivacyPlan, plan_of
 from fedrec.privacy.randomness import RandomSource
 from fedrec.privacy_config import PrivacyConfig
 from fedrec.training.examples import Shape, examples_of
-from fedrec.training.local import LocalTask, local_update
+from fedrec.training.learner import LocalTask
+from fedrec.training.local import local_update
 
 # float32 sums and roundings; the faults that this looks for are far above it.
 TOLERANCE = 1e-3

@@ -5,11 +5,9 @@ before it is sent: asked again for the same round it is re-sent byte for byte an
 once. Training that was interrupted after it was paid for is paid for again.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,18 +15,15 @@ import numpy as np
 from fedrec.config import TrainingConfig
 from fedrec.data.sequences import Floats
 from fedrec.errors import BudgetError, FedrecError, RefusedError
-from fedrec.files import write_atomically
-from fedrec.model.adapter import AdaptedModel
 from fedrec.model.layout import FlatAdapter, require_layout
-from fedrec.privacy.budget import Budget
-from fedrec.privacy.ledger import Ledger, read_events
+from fedrec.privacy.budget import Budget, EpsilonOf
 from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
-from fedrec.privacy.statement import composed_epsilon
 from fedrec.training.blocks import Task, blocks_of
+from fedrec.training.client_records import ClientRecords
 from fedrec.training.contribution import clipped_update, popularity_vector
 from fedrec.training.examples import Example
-from fedrec.training.local import LocalTask, local_update
+from fedrec.training.learner import Learner, LocalTask
 
 # Far above any adapter that was trained, far below what makes float32 overflow.
 _LARGEST_ENTRY = 1e6
@@ -69,46 +64,22 @@ class Reply:
     attempts: int = 0
 
 
-class ClientStore:
-    """What a client keeps between rounds: its ledger and its last reply."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ledger = folder / "ledger.jsonl"
-        self._reply = folder / "reply.bin"
-
-    def reply(self, token: str) -> tuple[FlatAdapter, int] | None:
-        """The stored update for a round and its attempts, if that round was answered."""
-        if not self._reply.exists():
-            return None
-        head, _, body = self._reply.read_bytes().partition(b"\n")
-        about = json.loads(head)
-        return (np.frombuffer(body, dtype="<f4"), about["attempts"]) if about["token"] == token else None
-
-    def keep(self, token: str, update: FlatAdapter, *, attempts: int) -> None:
-        """Put a reply on the disk before it is sent."""
-        head = json.dumps({"token": token, "attempts": attempts}).encode()
-        write_atomically(self._reply, head + b"\n" + update.astype("<f4").tobytes(), mode=0o600)
-
-    def erase(self) -> None:
-        """Forget the reply; the ledger stays: its entries tell of no content, and spent is spent."""
-        self._reply.unlink(missing_ok=True)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """One client: its examples, its own privacy plan and budget, and its store.
+    """One client: its examples, its own privacy plan and budget, and its records.
 
     examples: made when asked for. source_for: the randomness of a round, used in `local`
-    mode. store: only a client that spends needs one. now: UTC seconds.
+    mode. epsilon_of: of a list of spends, asked for by the budget. now: UTC seconds.
     """
 
     id: int
-    model: AdaptedModel
+    learner: Learner
     training: TrainingConfig
     examples: Callable[[], Sequence[Example]]
     plan: PrivacyPlan | None
     source_for: Callable[[int], RandomSource]
-    store: ClientStore
+    records: ClientRecords
+    epsilon_of: EpsilonOf
     budget: Budget | None = None
     now: Callable[[], float] = time.time
 
@@ -121,8 +92,8 @@ class Client:
         self._require_sound(instruction)
         task = LocalTask(adapter=instruction.adapter, negatives_seed=instruction.negatives_seed)
         if self.plan is None:
-            return Reply(client=self.id, update=local_update(self.model, self.examples(), task, self.training))
-        if stored := self.store.reply(instruction.token):
+            return Reply(client=self.id, update=self.learner.update(self.examples(), task, self.training))
+        if stored := self.records.reply(instruction.token):
             return Reply(client=self.id, update=stored[0], attempts=stored[1])
         source = self.source_for(instruction.round) if self.plan.mode == "local" else None
         try:
@@ -133,21 +104,20 @@ class Client:
             if attempts := self._attempts(instruction):
                 return Reply(client=self.id, code=type(error).__name__, attempts=attempts)
             raise
-        self.store.keep(instruction.token, update, attempts=attempts)
+        self.records.keep(instruction.token, update, attempts=attempts)
         return Reply(client=self.id, update=update, attempts=attempts)
 
     def _require_sound(self, instruction: Instruction) -> None:
         """Refuse, before anything is paid for it, what the server alone decides."""
-        require_layout(self.model.layout.hash, instruction.layout)
+        require_layout(self.learner.layout.hash, instruction.layout)
         if instruction.plan != self.plan:
             raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
         if instruction.task == "popularity" and not (self.plan and self.plan.popularity):
             raise RefusedError("The server asks for a popularity release that is not in the plan. Ask the operator.")
-        self.model.load(instruction.adapter)
-        if np.abs(instruction.adapter).max(initial=0.0) > _LARGEST_ENTRY:
+        if np.abs(self.learner.layout.fitting(instruction.adapter)).max(initial=0.0) > _LARGEST_ENTRY:
             raise RefusedError(f"The server's adapter has entries over {_LARGEST_ENTRY:g}. Ask the operator.")
         if instruction.prior is not None:
-            self.model.base.set_prior(instruction.prior)
+            self.learner.set_prior(instruction.prior)
 
     def _contribution(self, kind: Task, task: LocalTask, plan: PrivacyPlan, source: RandomSource | None) -> FlatAdapter:
         """What is sent; as if without data where making it fails, as the kind of a fault could tell of the data."""
@@ -165,19 +135,19 @@ class Client:
         examples: Sequence[Example],
     ) -> FlatAdapter:
         if kind == "popularity" and plan.popularity:
-            return popularity_vector(examples, catalogue=self.model.base.catalogue_size, items=plan.popularity.items)
+            return popularity_vector(examples, catalogue=self.learner.catalogue_size, items=plan.popularity.items)
         if plan.mode == "central":
-            return clipped_update(self.model, examples, task, self.training, plan)
-        return local_update(self.model, examples, task, self.training, plan=plan, source=source)
+            return clipped_update(self.learner, examples, task, self.training, plan)
+        return self.learner.update(examples, task, self.training, plan=plan, source=source)
 
     def _attempts(self, instruction: Instruction) -> int:
-        events = read_events(self.store.ledger)
-        return len([event for event in events if event["token"] == instruction.token and event["kind"] != "metrics"])
+        spent = self.records.spent()
+        return len([event for event in spent if event["token"] == instruction.token and event["kind"] != "metrics"])
 
     def _pay(self, plan: PrivacyPlan, instruction: Instruction, *, guarantee: bool | None) -> int:
         """Write what this participation spends, and return which attempt at this round it is."""
-        blocks = blocks_of(plan, instruction.task, size=self.model.layout.size)
-        with Ledger(self.store.ledger) as ledger:
+        blocks = blocks_of(plan, instruction.task, size=self.learner.layout.size)
+        with self.records.open_ledger() as ledger:
             entries = ledger.entries
             self._require_room(plan, instruction, entries, [block.spend for block in blocks])
             attempts = 1 + len([e for e in entries if e["token"] == instruction.token and e["kind"] == blocks[0].kind])
@@ -212,4 +182,4 @@ class Client:
         if rests > 1 and any(abs(instruction.round - each) < rests for each in rounds):
             raise BudgetError(f"This client takes part every {rests} rounds at most. Ask it again later.")
         if self.budget:
-            self.budget.require_room(entries, spends, now=self.now(), epsilon_of=composed_epsilon)
+            self.budget.require_room(entries, spends, now=self.now(), epsilon_of=self.epsilon_of)

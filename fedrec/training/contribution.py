@@ -3,55 +3,42 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from fedrec.config import TrainingConfig
-from fedrec.model.adapter import AdaptedModel
-from fedrec.model.heads import example_losses
 from fedrec.model.layout import FlatAdapter
-from fedrec.model.recommender import Recommender
 from fedrec.privacy.mechanism import Doubles, clip_update
 from fedrec.privacy.plan import UNIT_NORM, PrivacyPlan
 from fedrec.training.blocks import METRICS
-from fedrec.training.examples import Example, collate
-from fedrec.training.local import LocalTask, local_update
+from fedrec.training.examples import Example
+from fedrec.training.learner import Learner, LocalTask
 
-_LIST = 10
 # A loss above it counts as it: twice what a uniform guess over this many items costs.
 _LARGEST_LOSS = 2 * float(np.log(100_000))
 
 
 def clipped_update(
-    model: AdaptedModel, examples: Sequence[Example], task: LocalTask, training: TrainingConfig, plan: PrivacyPlan
+    learner: Learner, examples: Sequence[Example], task: LocalTask, training: TrainingConfig, plan: PrivacyPlan
 ) -> FlatAdapter:
     """(P,) or (P + 4,) float32: the update at norm at most `clip_norm`, then the metrics if the plan releases them.
 
     A client without examples contributes zeros.
     """
-    update = local_update(model, examples, task, training)
+    update = learner.update(examples, task, training)
     blocks: list[Doubles] = [clip_update(update, clip_norm=plan.clip_norm)]
     if plan.metrics_noise is not None:
         clipped = float(np.linalg.norm(update) > plan.clip_norm)
-        model.load(task.adapter)
-        blocks.append(metrics_of(model.base, examples, clipped=clipped))
+        blocks.append(metrics_of(learner, examples, task.adapter, clipped=clipped))
     return np.concatenate(blocks).astype(np.float32)
 
 
-def metrics_of(model: Recommender, examples: Sequence[Example], *, clipped: float) -> Doubles:
+def metrics_of(learner: Learner, examples: Sequence[Example], adapter: FlatAdapter, *, clipped: float) -> Doubles:
     """(4,) loss, hit rate at 10, clip fraction and a 1 for being counted, at norm at most 1.
 
-    Of the model as the round received it, on what the client trains on. Zeros without examples.
+    Of the adapter as the round received it, on what the client trains on. Zeros without examples.
     """
     values = np.zeros(len(METRICS))
     if examples:
-        longest = max(len(example.targets) for example in examples)
-        batch = collate(examples, positions=longest)
-        with torch.no_grad():
-            loss = float(example_losses(model, batch, heads={"next_item": 1.0}).mean())
-            logits = model(*batch.inputs)
-            target = logits.gather(-1, batch.targets.unsqueeze(-1))
-            hits = ((logits > target).sum(-1) < _LIST) & (batch.aims > 0)
-            rate = float(hits.sum() / (batch.aims > 0).sum().clamp(min=1))
+        loss, rate = learner.quality(examples, adapter)
         values[:] = (np.clip(loss / _LARGEST_LOSS, 0.0, 1.0), rate, clipped, 1.0)
     # Four entries of at most 1 have norm at most 2.
     return clip_update(values / len(METRICS) ** 0.5, clip_norm=UNIT_NORM)

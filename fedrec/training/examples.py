@@ -7,16 +7,12 @@ event sits in one example and no insertion shifts another segment.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fedrec.data.sequences import Floats, History, Ints, first_targets
-from fedrec.model.heads import Batch
-from fedrec.model.history import USUAL_RATING, usual_ratings
-from fedrec.model.recommender import Tower
+from fedrec.model.history import usual_ratings
 
 _DAY = 86_400
 # Nobody's example is made of more entries, or owns more items: otherwise one enormous history would
@@ -35,11 +31,19 @@ class Shape:
     segment_days: int = 30
 
 
+class Reader(Protocol):
+    """What turns a history into what a tower reads: a torch tower, or a device's own."""
+
+    def inputs(self, history: History, positions: Ints) -> tuple[Any, ...]:
+        """Arrays or tensors, each (P, ...): one row per position."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One unit: P or fewer positions to learn from. See `Batch` for the fields."""
 
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Any, ...]
     targets: Ints
     aims: Floats
     intents: Floats
@@ -58,7 +62,7 @@ def units_of(history: History, shape: Shape) -> Iterator[History]:
         yield history.take(segment == value)
 
 
-def make_example(history: History, tower: Tower, shape: Shape, *, items: int) -> Example | None:
+def make_example(history: History, tower: Reader, shape: Shape, *, items: int) -> Example | None:
     """The example of one unit; None where it holds nothing to learn from.
 
     However long the history, the tower reads at most `window` + max(4096, `positions`) of its entries.
@@ -87,7 +91,7 @@ def make_example(history: History, tower: Tower, shape: Shape, *, items: int) ->
     )
 
 
-def examples_of(histories: Sequence[History], tower: Tower, shape: Shape, *, items: int) -> list[Example]:
+def examples_of(histories: Sequence[History], tower: Reader, shape: Shape, *, items: int) -> list[Example]:
     """Every unit that a client holds and can learn from; one whose example cannot be made counts as absent.
 
     Otherwise one person's data could take everybody else's out of the sum. Raises what a
@@ -108,31 +112,3 @@ def examples_of(histories: Sequence[History], tower: Tower, shape: Shape, *, ite
     if fault and not made:
         raise fault
     return made
-
-
-def collate(examples: Sequence[Example], *, positions: int) -> Batch:
-    """Stack examples, padded to `positions`; a padded position has no label and no aim."""
-    width = max((len(example.own) for example in examples), default=0)
-    inputs = tuple(
-        torch.stack([_pad(torch.as_tensor(tensor), positions) for tensor in tensors])
-        for tensors in zip(*(example.inputs for example in examples), strict=True)
-    )
-    nan = float("nan")
-
-    def stacked(name: str, fill: float) -> Tensor:
-        return torch.stack([_pad(torch.as_tensor(getattr(example, name)), positions, fill) for example in examples])
-
-    return Batch(
-        inputs=inputs,
-        targets=stacked("targets", 0),
-        aims=stacked("aims", 0.0),
-        intents=stacked("intents", nan),
-        ratings=stacked("ratings", nan),
-        usual=stacked("usual", USUAL_RATING),
-        own=torch.stack([_pad(torch.as_tensor(example.own), width, -1) for example in examples]),
-    )
-
-
-def _pad(tensor: Tensor, length: int, fill: float = 0.0) -> Tensor:
-    missing = tensor.new_full((length - len(tensor), *tensor.shape[1:]), fill)
-    return torch.cat([tensor, missing])

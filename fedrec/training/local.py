@@ -1,33 +1,67 @@
-"""What one client computes in one round: its update, the adapter after minus before."""
+"""What one client computes in one round with torch: its update, the adapter after minus before."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fedrec.config import TrainingConfig
+from fedrec.data.sequences import Floats
 from fedrec.errors import UnsafeUpdateError
 from fedrec.model.adapter import AdaptedModel
 from fedrec.model.heads import example_losses
-from fedrec.model.layout import FlatAdapter
+from fedrec.model.layout import FlatAdapter, Layout
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
+from fedrec.training.batches import collate
 from fedrec.training.dp_sgd import private_steps
-from fedrec.training.examples import Example, collate
+from fedrec.training.examples import Example
+from fedrec.training.learner import LIST_LENGTH, LocalTask, checked, shared_negatives
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalTask:
-    """What the server asks of a client in one round; public.
+@dataclass(frozen=True, slots=True)
+class TorchLearner:
+    """Trains the torch model; the adapter that it holds is whatever was used last."""
 
-    adapter: (P,) float32. negatives_seed: draws the round's shared negatives, which
-    depend on nobody's data.
-    """
+    model: AdaptedModel
 
-    adapter: FlatAdapter
-    negatives_seed: int
+    @property
+    def layout(self) -> Layout:
+        """Of the flat adapter."""
+        return self.model.layout
+
+    @property
+    def catalogue_size(self) -> int:
+        """How many items are scored, N."""
+        return self.model.base.catalogue_size
+
+    def set_prior(self, prior: Floats) -> None:
+        """Add `prior`, (N,), to every score from now on; raises UnsafeUpdateError if it does not fit."""
+        self.model.base.set_prior(prior)
+
+    def update(
+        self,
+        examples: Sequence[Example],
+        task: LocalTask,
+        training: TrainingConfig,
+        *,
+        plan: PrivacyPlan | None = None,
+        source: RandomSource | None = None,
+    ) -> FlatAdapter:
+        """See `local_update`."""
+        return local_update(self.model, examples, task, training, plan=plan, source=source)
+
+    @torch.no_grad()
+    def quality(self, examples: Sequence[Example], adapter: FlatAdapter) -> tuple[float, float]:
+        """Mean next-item loss and hit rate at 10 of an adapter."""
+        self.model.load(adapter)
+        batch = collate(examples, positions=max(len(example.targets) for example in examples))
+        loss = float(example_losses(self.model.base, batch, heads={"next_item": 1.0}).mean())
+        logits = self.model.base(*batch.inputs)
+        target = logits.gather(-1, batch.targets.unsqueeze(-1))
+        hits = ((logits > target).sum(-1) < LIST_LENGTH) & (batch.aims > 0)
+        return loss, float(hits.sum() / (batch.aims > 0).sum().clamp(min=1))
 
 
 def local_update(
@@ -48,6 +82,7 @@ def local_update(
     """
     model.load(task.adapter)
 
+    negatives = shared_negatives(model.base.catalogue_size, training.negatives, task.negatives_seed)
     fixed = training.positions if model.base.tower.flattens_positions else None
 
     def losses(batch: Sequence[Example]) -> Tensor:
@@ -56,7 +91,7 @@ def local_update(
             model.base,
             collate(batch, positions=fixed or longest),
             heads=training.heads,
-            negatives=_negatives(model.base.catalogue_size, training.negatives, task.negatives_seed),
+            negatives=None if negatives is None else torch.from_numpy(negatives),
         )
 
     if plan is None:
@@ -74,9 +109,7 @@ def local_update(
             source=source,
             positions_per_example=fixed or 1,
         )
-    update = model.flatten() - task.adapter
-    _check(update, moved=plan is not None)
-    return update
+    return checked(model.flatten() - task.adapter, moved=plan is not None)
 
 
 def _plain_steps(
@@ -93,16 +126,3 @@ def _plain_steps(
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.sub_(gradient, alpha=training.learning_rate)
-
-
-def _negatives(items: int, count: int, seed: int) -> Tensor | None:
-    if not count:
-        return None
-    return torch.from_numpy(np.random.default_rng(seed).choice(items, size=min(count, items), replace=False))
-
-
-def _check(update: FlatAdapter, *, moved: bool) -> None:
-    if not np.isfinite(update).all():
-        raise UnsafeUpdateError("The update is not finite. Lower training.learning_rate; nothing was sent.")
-    if moved and not update.any():
-        raise UnsafeUpdateError("A private step moved nothing: the adapter is not being trained. Report this recipe.")

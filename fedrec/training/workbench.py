@@ -25,8 +25,11 @@ from fedrec.model.text_encoder import TextEncoder
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan, plan_of
 from fedrec.privacy.randomness import RandomSource, noise_source
-from fedrec.training.client import Client, ClientStore
+from fedrec.privacy.statement import composed_epsilon
+from fedrec.training.client import Client
+from fedrec.training.client_records import FolderRecords
 from fedrec.training.examples import Example, Shape, examples_of
+from fedrec.training.local import TorchLearner
 
 Progress = Callable[[int, int], None]
 
@@ -63,12 +66,13 @@ class Workbench:
 
         return Client(
             id=client,
-            model=self.model,
+            learner=TorchLearner(self.model),
             training=scenario.training,
             examples=lambda: self.examples(client),
             plan=self.plan,
             source_for=source_for,
-            store=ClientStore(store),
+            records=FolderRecords(store),
+            epsilon_of=composed_epsilon,
             budget=self.budget,
         )
 

@@ -16,7 +16,8 @@ from fedrec.privacy import randomness
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.plan import GaussianSpend
 from fedrec.training import local, payment
-from fedrec.training.local import LocalTask, local_update
+from fedrec.training.learner import LocalTask
+from fedrec.training.local import local_update
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from fedrec.privacy import randomness
 from fedrec.privacy.ledger import Ledger
 from fedrec.training import collecting, payment, server_round
 from fedrec.training import round as rounds
-from fedrec.training.client import Client, ClientStore
+from fedrec.training.client import Client
+from fedrec.training.client_records import FolderRecords
 from fedrec.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -74,8 +75,8 @@ def test_attempts_of_a_stored_reply_that_depend_on_it_are_noticed(mode):
         kept = stored(self, token)
         return kept and (kept[0], kept[1] + int(np.abs(kept[0]).sum() * 1e6) % 7)
 
-    stored = ClientStore.reply
-    with replaced(ClientStore, "reply", telling):
+    stored = FolderRecords.reply
+    with replaced(FolderRecords, "reply", telling):
         assert "reply_alike" in failed(mode)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrec.model.heads import Batch, example_losses, predict_intent, predict_rating
-from fedrec.training.examples import collate
+from fedrec.training.batches import collate
 from tests.small_worlds import ALL_HEADS, ALL_RANKS, ITEMS, a_laboratory, a_model
 
 RANKS_OF = {

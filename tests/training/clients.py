@@ -10,8 +10,11 @@ from fedrec.config import TrainingConfig
 from fedrec.model.adapter import AdaptedModel
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource, seeded_source
-from fedrec.training.client import Client, ClientStore, Instruction
+from fedrec.privacy.statement import composed_epsilon
+from fedrec.training.client import Client, Instruction
+from fedrec.training.client_records import FolderRecords
 from fedrec.training.examples import Example, Shape, examples_of
+from fedrec.training.local import TorchLearner
 from tests.small_worlds import ITEMS, a_plan, a_random_history
 
 TRAINING = TrainingConfig(positions=4)
@@ -38,12 +41,13 @@ def a_client(
     """A client with seeded noise; `more` is its budget and its clock."""
     return Client(
         id=number,
-        model=model,
+        learner=TorchLearner(model),
         training=TRAINING,
         examples=examples or (lambda: hub_examples(model, number)),
         plan=plan,
         source_for=source_for or (lambda round_number: seeded_source(0, "client", number, "round", round_number)),
-        store=ClientStore(folder),
+        records=FolderRecords(folder),
+        epsilon_of=composed_epsilon,
         **more,
     )
 

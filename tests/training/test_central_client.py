@@ -10,7 +10,8 @@ from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import PopularityRelease
 from fedrec.training.contribution import metrics_of, popularity_vector
 from fedrec.training.examples import Shape, examples_of
-from fedrec.training.local import LocalTask, local_update
+from fedrec.training.learner import LocalTask
+from fedrec.training.local import TorchLearner, local_update
 from tests.small_worlds import ITEMS, a_central_plan, a_history, a_model
 from tests.training.clients import TRAINING, a_client, an_instruction, hub_examples
 
@@ -56,7 +57,7 @@ def test_without_data_or_with_a_fault_it_sends_zeros_of_the_same_size(tmp_path, 
 def test_its_ledger_names_the_run_the_time_and_the_kind(tmp_path, model):
     client = a_client(3, tmp_path, model, plan=PLAN, now=lambda: NOON)
     ask(client, model)
-    (event,) = read_events(client.store.ledger)
+    (event,) = read_events(client.records.ledger)
     assert (event["kind"], event["mode"], event["run"], event["time"]) == ("update", "central", "run", int(NOON))
     assert (event["clip_norm"], event["noise_multiplier"], event["guarantee"]) == (0.01, 1.0, None)
 
@@ -70,15 +71,15 @@ def test_at_its_cap_it_refuses_a_new_run_a_new_plan_and_after_a_restart(tmp_path
             ask(restarted, model, 4, **changes)
     with pytest.raises(RefusedError):
         ask(restarted, model, 4, plan=replace(PLAN, limits=replace(PLAN.limits, cap=99)))
-    assert len(read_events(restarted.store.ledger)) == 3
+    assert len(read_events(restarted.records.ledger)) == 3
 
 
 def test_erasing_its_data_keeps_what_it_has_spent(tmp_path, model):
     client = a_client(3, tmp_path, model, plan=PLAN)
     for number in (1, 2, 3):
         ask(client, model, number)
-    client.store.erase()
-    assert client.store.reply("token-3") is None
+    client.records.erase()
+    assert client.records.reply("token-3") is None
     with pytest.raises(BudgetError):
         ask(client, model, 4)
 
@@ -104,7 +105,7 @@ def test_a_lifetime_epsilon_is_never_passed(tmp_path, model):
         for taken in range(99):
             ask(client, model, taken, plan=plan)
     assert 1 <= taken < 10
-    assert len(read_events(client.store.ledger)) == taken
+    assert len(read_events(client.records.ledger)) == taken
     looser = a_client(3, tmp_path, model, plan=plan, budget=Budget(epsilon=None, delta=1e-6))
     assert ask(looser, model, 50, plan=plan).update is not None
 
@@ -173,10 +174,10 @@ def test_popularity_counts_the_latest_distinct_positives_alike(model):
 def test_metrics_have_norm_at_most_one_and_are_zeros_without_data(model):
     examples = hub_examples(model, 3)
     for clipped in (0.0, 1.0):
-        values = metrics_of(model.base, examples, clipped=clipped)
+        values = metrics_of(TorchLearner(model), examples, model.flatten(), clipped=clipped)
         assert np.linalg.norm(values) <= 1
         assert (values[2] * 2, values[3] * 2) == (clipped, 1.0)
-    assert not metrics_of(model.base, [], clipped=0.0).any()
+    assert not metrics_of(TorchLearner(model), [], model.flatten(), clipped=0.0).any()
 
 
 def test_metrics_travel_behind_the_update_and_are_paid_for_apart(tmp_path, model):
@@ -184,7 +185,7 @@ def test_metrics_travel_behind_the_update_and_are_paid_for_apart(tmp_path, model
     client = a_client(3, tmp_path, model, plan=plan)
     sent = ask(client, model, plan=plan).update
     assert sent.shape == (model.layout.size + 4,)
-    assert [event["kind"] for event in read_events(client.store.ledger)] == ["update", "metrics"]
+    assert [event["kind"] for event in read_events(client.records.ledger)] == ["update", "metrics"]
     assert ask(client, model, plan=plan).update.tobytes() == sent.tobytes()
 
 
@@ -195,4 +196,4 @@ def test_a_prior_that_does_not_fit_is_refused_before_anything_is_spent(tmp_path,
     client = a_client(3, tmp_path, model, plan=PLAN)
     with pytest.raises(UnsafeUpdateError):
         ask(client, model, prior=prior)
-    assert not read_events(client.store.ledger)
+    assert not read_events(client.records.ledger)

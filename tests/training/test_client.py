@@ -7,7 +7,7 @@ from fedrec.errors import BudgetError, LayoutError, RefusedError, UnsafeUpdateEr
 from fedrec.privacy.ledger import Ledger, read_events
 from fedrec.privacy.plan import GaussianSpend
 from fedrec.privacy.randomness import system_source
-from fedrec.training.client import ClientStore
+from fedrec.training.client_records import FolderRecords
 from tests.small_worlds import a_model, a_plan
 from tests.training.clients import PLAN, a_client, an_instruction
 
@@ -22,7 +22,7 @@ def model():
 
 
 def spent(client):
-    return read_events(client.store.ledger)
+    return read_events(client.records.ledger)
 
 
 def test_a_reply_is_one_vector_of_fixed_size_and_nothing_on_what_people_did(tmp_path, model):
@@ -198,13 +198,13 @@ def test_a_client_without_a_plan_keeps_no_ledger(tmp_path, model):
 
 def test_a_ledger_in_use_is_a_refusal_that_spends_nothing(tmp_path, model):
     client = a_client(3, tmp_path, model)
-    with Ledger(client.store.ledger), pytest.raises(RefusedError, match="in use"):
+    with Ledger(client.records.ledger), pytest.raises(RefusedError, match="in use"):
         client.reply(an_instruction(model))
     assert spent(client) == []
 
 
 def test_a_store_returns_exactly_what_it_kept(tmp_path):
-    store = ClientStore(tmp_path)
+    store = FolderRecords(tmp_path)
     update = np.array([1.5, -0.0, 1e-38, 10.0], np.float32)
     assert store.reply("token") is None
     store.keep("token", update, attempts=3)

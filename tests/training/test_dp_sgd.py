@@ -23,6 +23,7 @@ from fedrec.config import TrainingConfig
 from fedrec.errors import UnsafeUpdateError
 from fedrec.model.text_encoder import default_encoder_path
 from fedrec.privacy.randomness import seeded_source, system_source
+from fedrec.training.batches import collate
 from fedrec.training.dp_sgd import (
     SourceNoiseOptimizer,
     fill_example_gradients,
@@ -30,8 +31,9 @@ from fedrec.training.dp_sgd import (
     per_example_gradients,
     private_steps,
 )
-from fedrec.training.examples import Shape, collate, examples_of
-from fedrec.training.local import LocalTask, local_update
+from fedrec.training.examples import Shape, examples_of
+from fedrec.training.learner import LocalTask
+from fedrec.training.local import local_update
 from tests.small_worlds import (
     ALL_HEADS,
     ALL_RANKS,

@@ -10,7 +10,8 @@ from fedrec.config import TrainingConfig
 from fedrec.data.sequences import History
 from fedrec.model.history import USUAL_RATING, usual_ratings
 from fedrec.model.recommender import LinearTower
-from fedrec.training.examples import Shape, collate, examples_of, make_example, units_of
+from fedrec.training.batches import collate
+from fedrec.training.examples import Shape, examples_of, make_example, units_of
 from tests.small_worlds import ALL_HEADS, ALL_RANKS, DAY, ITEMS, Laboratory, a_history, a_model, a_random_history, same
 
 TOWER = a_model().base.tower

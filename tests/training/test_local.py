@@ -6,7 +6,8 @@ import torch
 
 from fedrec.config import TrainingConfig
 from fedrec.errors import UnsafeUpdateError
-from fedrec.training.local import LocalTask, local_update
+from fedrec.training.learner import LocalTask
+from fedrec.training.local import local_update
 from tests.small_worlds import ALL_HEADS, ALL_RANKS, Silent, a_laboratory, a_model, a_plan
 
 

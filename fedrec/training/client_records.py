@@ -1,0 +1,71 @@
+"""What a client keeps between rounds: its ledger and its last reply, in files of a folder."""
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fedrec.files import write_atomically
+from fedrec.model.layout import FlatAdapter
+from fedrec.privacy.ledger import Ledger, read_events
+
+
+class ClientRecords(Protocol):
+    """The client's ledger is the authority on what this client has spent."""
+
+    def open_ledger(self) -> AbstractContextManager[Ledger]:
+        """The ledger, held until the block ends; raises RefusedError if another process holds it."""
+        ...
+
+    def spent(self) -> list[dict[str, Any]]:
+        """The ledger's events, oldest first."""
+        ...
+
+    def reply(self, token: str) -> tuple[FlatAdapter, int] | None:
+        """The stored reply to an attempt at a round and how often it was paid for, if it was answered."""
+        ...
+
+    def keep(self, token: str, update: FlatAdapter, *, attempts: int) -> None:
+        """Put a reply on the disk before it is sent."""
+        ...
+
+
+class FolderRecords:
+    """Plain files in a folder that stands for a simulated client's device."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger = folder / "ledger.jsonl"
+        self._reply = folder / "reply.bin"
+
+    def open_ledger(self) -> Ledger:
+        """See `ClientRecords`."""
+        return Ledger(self.ledger)
+
+    def spent(self) -> list[dict[str, Any]]:
+        """See `ClientRecords`."""
+        return read_events(self.ledger)
+
+    def reply(self, token: str) -> tuple[FlatAdapter, int] | None:
+        """See `ClientRecords`."""
+        return _unpack(self._reply.read_bytes(), token) if self._reply.exists() else None
+
+    def keep(self, token: str, update: FlatAdapter, *, attempts: int) -> None:
+        """See `ClientRecords`."""
+        write_atomically(self._reply, _pack(token, update, attempts), mode=0o600)
+
+    def erase(self) -> None:
+        """Forget the reply; the ledger stays: its entries tell of no content, and spent is spent."""
+        self._reply.unlink(missing_ok=True)
+
+
+def _pack(token: str, update: FlatAdapter, attempts: int) -> bytes:
+    head = json.dumps({"token": token, "attempts": attempts}).encode()
+    return head + b"\n" + update.astype("<f4").tobytes()
+
+
+def _unpack(content: bytes, token: str) -> tuple[FlatAdapter, int] | None:
+    head, _, body = content.partition(b"\n")
+    about = json.loads(head)
+    return (np.frombuffer(body, dtype="<f4"), about["attempts"]) if about["token"] == token else None
