@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fedrec.files import sync_folder, write_atomically
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 # What a release recommends with; the card and the report beside it only describe it.
-_IDENTITY = ("adapter/", "index", "prior")
+_IDENTITY = ("adapter/", "index", "prior", "catalogue")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def publish_release(
     draft = Path(tempfile.mkdtemp(prefix=".draft.", dir=parent))
     try:
         write_files(draft)
-        files = {str(path.relative_to(draft)): _hash_file(path) for path in sorted(draft.rglob("*")) if path.is_file()}
+        files = {str(path.relative_to(draft)): hash_file(path) for path in sorted(draft.rglob("*")) if path.is_file()}
         identity = {name: digest for name, digest in files.items() if name.startswith(_IDENTITY)}
         body = json.dumps([identity, lineage.get("index"), lineage.get("base_model")], sort_keys=True)
         release_id = hashlib.sha256(body.encode()).hexdigest()[:16]
@@ -79,29 +79,56 @@ def publish_release(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def verify_release(folder: Path, key: Ed25519PublicKey) -> Manifest:
+def verify_release(folder: Path, key: Ed25519PublicKey, *, optional: Collection[str] = ()) -> Manifest:
     """The manifest of a release whose signature and files all hold.
 
+    optional: files that may be absent; where they are there, they hold too.
     Raises VerificationError with what failed; nothing of such a release may be used.
+    """
+    manifest = signed_manifest(folder, key)
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
+    if added := sorted(present - manifest.files.keys() - {MANIFEST, SIGNATURE}):
+        raise VerificationError(f"{folder}: {added[0]} is not part of this release. Fetch the release again.")
+    for name, digest in manifest.files.items():
+        path = folder / name
+        if name in optional and name not in present:
+            continue
+        if path.is_symlink() or not path.is_file() or hash_file(path) != digest:
+            raise VerificationError(f"{folder}: {name} is missing or changed. Fetch the release again.")
+    return manifest
+
+
+def signed_manifest(folder: Path, key: Ed25519PublicKey) -> Manifest:
+    """The manifest of a release whose signature holds; its files are not looked at.
+
+    Raises VerificationError if it does not, or if a file would lie outside the folder.
     """
     try:
         content = (folder / MANIFEST).read_bytes()
         key.verify(bytes.fromhex((folder / SIGNATURE).read_text()), content)
         manifest = Manifest(**json.loads(content))
+        if not all(isinstance(part, dict) for part in (manifest.files, manifest.lineage, manifest.privacy)):
+            raise ValueError("a part of it is no table")
+        outside = [name for name in manifest.files if not _is_within(name)]
     except FileNotFoundError as error:
         raise VerificationError(f"{folder} is not a release: it lacks {Path(error.filename).name}.") from None
     except InvalidSignature:
         raise VerificationError(f"{folder}: the signature is not of this key. Do not use this release.") from None
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise VerificationError(f"{folder}: the manifest cannot be read ({error}). Fetch the release again.") from None
-    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-    if added := sorted(present - manifest.files.keys() - {MANIFEST, SIGNATURE}):
-        raise VerificationError(f"{folder}: {added[0]} is not part of this release. Fetch the release again.")
-    for name, digest in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or _hash_file(path) != digest:
-            raise VerificationError(f"{folder}: {name} is missing or changed. Fetch the release again.")
+    if outside:
+        raise VerificationError(f"{folder}: the manifest names a file outside its folder. Do not use this release.")
     return manifest
+
+
+def _is_within(name: str) -> bool:
+    """Whether a manifest's path stays in the folder, on every system that may read it.
+
+    >>> [_is_within(name) for name in ("adapter/a.json", "/etc/passwd", "a/../../b", "C:\\\\b", "")]
+    [True, False, False, False, False]
+    """
+    parts = name.split("/")
+    return name.isprintable() and not set("\\:") & set(name) and not {"", ".", ".."} & set(parts)
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:
@@ -128,6 +155,7 @@ def public_key(path: Path) -> Ed25519PublicKey:
         ) from None
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """The sha256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
