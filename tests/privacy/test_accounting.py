@@ -5,6 +5,7 @@ ones against an integration of the privacy loss that shares nothing with the acc
 losses, no Fourier transform of masses, its own quadrature.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -167,20 +168,25 @@ def test_a_single_sampled_step_is_its_closed_form(rate, noise):
     )
 
 
+# Without the cells where the integral converges too slowly to judge: a few steps with little noise.
+USUAL_PLANS = [
+    (rate, noise, steps)
+    for noise, rate, steps in itertools.product([0.5, 1, 2, 4, 8], [0.01, 0.1, 0.5], [1, 10, 100, 1000])
+    if not (noise < 1 and 1 < steps < 100)
+]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("delta", [1e-5, 1e-6, 1e-9])
-@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
-@pytest.mark.parametrize("noise", [0.5, 1, 2, 4, 8])
-@pytest.mark.parametrize("steps", [1, 10, 100, 1000])
-def test_every_usual_plan_is_right_to_four_decimals(delta, rate, noise, steps):
-    parts = [(rate, noise, steps)]
-    if steps < 100 and noise < 1 and steps > 1:
-        pytest.skip("the integral converges too slowly to judge")
-    found = epsilon_of(as_spending(parts), delta=delta)
-    if found > 100:
-        pytest.skip("four decimals are promised up to epsilon 100")
-    true = single_step_epsilon(rate, noise, delta) if steps == 1 else integrated_epsilon(parts, delta, points=5000)
-    assert_four_decimals(found, true)
+@pytest.mark.parametrize("plan", USUAL_PLANS)
+def test_every_usual_plan_is_right_to_four_decimals_and_beyond_epsilon_100_to_two_in_a_thousand(delta, plan):
+    rate, noise, steps = plan
+    found = epsilon_of(as_spending([plan]), delta=delta)
+    true = single_step_epsilon(rate, noise, delta) if steps == 1 else integrated_epsilon([plan], delta, points=5000)
+    if found <= 100:
+        assert_four_decimals(found, true)
+    else:
+        assert true - 1e-7 < found < 1.002 * true
 
 
 @pytest.mark.slow
