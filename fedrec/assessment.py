@@ -17,15 +17,9 @@ from fedrec.model.layout import require_layout
 from fedrec.model.scorer import ModelScorer
 from fedrec.model.text_encoder import TextEncoder
 from fedrec.release import MANIFEST, public_key, verify_release
-from fedrec.simulation import (
-    Request,
-    Watcher,
-    baseline_results,
-    encoding,
-    evaluations,
-    headline,
-    run_facts,
-)
+from fedrec.simulation.facts import run_facts
+from fedrec.simulation.measures import baseline_results, evaluations, headlines
+from fedrec.simulation.watching import Watcher, encoding
 from fedrec.training.publishing import ADAPTER, INDEX, released_base_model
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import open_workbench, split_of
@@ -60,13 +54,11 @@ def evaluate_run(run: Path, data: Path, *, final: bool, baselines: bool, watch: 
         workbench.model.base.set_prior(prior)
     workbench.model.load(state.adapter)
     began = time.monotonic()
-    measured = evaluations(workbench, final=final, watch=watch)
-    result = run_facts(workbench, folder, state) | {part: headline(each) for part, each in measured.items()}
+    result = run_facts(workbench, folder, state)
+    result |= headlines(evaluations(workbench, final=final, watch=watch))
     result["seconds"] = round(time.monotonic() - began, 3)
     if baselines:
-        result["baselines"] = baseline_results(
-            workbench, Request(scenario=scenario, data=data, out=run, final=final), watch
-        )
+        result["baselines"] = baseline_results(workbench, final=final, watch=watch)
     return result
 
 
@@ -102,4 +94,4 @@ def evaluate_release(folder: Path, data: Path, *, final: bool, key: Path, watch:
         for part in parts
     }
     facts = {"run": str(folder), "rounds": lineage["round"], "release": manifest.id, "privacy": manifest.privacy}
-    return facts | {part: headline(each) for part, each in found.items()}
+    return facts | headlines(found)

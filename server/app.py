@@ -7,7 +7,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.run_settings import RunSettings
-from fedrec.simulation import Request, simulate
+from fedrec.simulation.run import Request, simulate
 from fedrec.training.round import Engine
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench

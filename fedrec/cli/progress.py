@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedrec.simulation import Watcher
+from fedrec.simulation.watching import Watcher
 
 
 @contextmanager

@@ -33,8 +33,9 @@ def simulate(
         raise ConfigError(f"There is no engine `{engine}`. Choose flower or reference.")
     _require_dataset(data or Path(parsed.data.path))
     from fedrec.cli.progress import progress_bars
-    from fedrec.simulation import Request, flower_engine, reference_engine
-    from fedrec.simulation import simulate as run
+    from fedrec.simulation.engines import flower_engine, reference_engine
+    from fedrec.simulation.run import Request
+    from fedrec.simulation.run import simulate as run
 
     request = Request(
         scenario=parsed,

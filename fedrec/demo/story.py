@@ -12,7 +12,8 @@ from fedrec.data.synthetic import WorldConfig, write_world
 from fedrec.errors import ConfigError
 from fedrec.reporting.run_report import write_run_report
 from fedrec.reporting.summary import RunSummary
-from fedrec.simulation import Request, Watcher, simulate
+from fedrec.simulation.run import Request, simulate
+from fedrec.simulation.watching import Watcher
 from fedrec.training.run_folder import read_rounds
 
 _MARK = ".fedrec-demo"

@@ -20,7 +20,7 @@ from fedrec.config_file import parse_scenario
 from fedrec.data.synthetic import write_world
 from fedrec.privacy.ledger import read_events
 from fedrec.release import public_key, verify_release
-from fedrec.simulation import Request, simulate
+from fedrec.simulation.run import Request, simulate
 from fedrec.training.run_folder import client_folder
 
 CLIENTS = 12

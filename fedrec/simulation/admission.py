@@ -1,0 +1,72 @@
+"""Whether a simulation may start: what would only fail later is refused before anything is written."""
+
+from pathlib import Path
+
+from fedrec.config import FederationConfig
+from fedrec.errors import ConfigError
+from fedrec.evaluation.baselines import NAMES
+from fedrec.evaluation.protocol import held_out_users
+from fedrec.privacy.accounting import checked_epsilon, composed
+from fedrec.privacy.budget import Budget, require_plan_within
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.statement import composed_epsilon
+from fedrec.privacy_config import BudgetConfig
+from fedrec.reporting.privacy.earlier import runs_before
+from fedrec.training.workbench import Workbench
+
+
+def admit(workbench: Workbench, out: Path) -> Budget | None:
+    """The budget of a run that may start; None where it asks for no privacy.
+
+    out: the folder of the run. Raises ConfigError where its settings cannot be kept on these
+    data, RefusedError where its plan would pass the budget.
+    """
+    scenario, plan = workbench.scenario, workbench.plan
+    _require_baselines(scenario.evaluation.baselines)
+    held_out_users(workbench.split, test=False)
+    if plan:
+        _require_small_delta(plan, users=workbench.split.sequences.users)
+    before = runs_before(plan, map(Path, scenario.budget.earlier_runs), own=out)
+    if plan is None:
+        return None
+    # The whole plan is accounted by both libraries before anything is spent on it.
+    checked_epsilon(composed(plan.spends(plan.limits.most)), delta=plan.delta)
+    earlier = [spend for run in before for spend, count in run.spending for _ in range(count)]
+    limits = Budget.of(scenario.budget, delta=plan.delta, earlier=earlier)
+    require_plan_within(plan, limits, epsilon_of=composed_epsilon)
+    _require_rates(plan, scenario.budget)
+    _require_participations(plan, scenario.federation, clients=len(workbench.members))
+    return limits
+
+
+def _require_baselines(names: tuple[str, ...]) -> None:
+    unknown = set(names) - set(NAMES)
+    if unknown:
+        raise ConfigError(f"There is no baseline `{sorted(unknown)[0]}`. Choose from {', '.join(NAMES)}.")
+
+
+def _require_small_delta(plan: PrivacyPlan, *, users: int) -> None:
+    most = min(1e-6, 1 / (10 * users))
+    if plan.delta > most:
+        raise ConfigError(f"privacy.delta is {plan.delta:g}; for {users} people it is at most {most:g}. Lower it.")
+
+
+def _require_rates(plan: PrivacyPlan, budget: BudgetConfig) -> None:
+    """Rate limits that no simulation can keep, because its rounds all fall on one day."""
+    for rate, period in ((budget.per_day, "day"), (budget.per_month, "month")):
+        if rate is not None and rate < plan.limits.most:
+            raise ConfigError(
+                f"budget.per_{period} {rate} is under the {plan.limits.most} rounds of one client, and all rounds of a "
+                "simulation fall on one day. Leave it out, or lower privacy.participations."
+            )
+
+
+def _require_participations(plan: PrivacyPlan, federation: FederationConfig, *, clients: int) -> None:
+    cohort = min(federation.cohort, clients)
+    asked = federation.rounds * cohort
+    if asked > clients * plan.limits.most:
+        raise ConfigError(
+            f"{federation.rounds} rounds of {cohort} clients are {asked} participations; "
+            f"{clients} clients that take part {plan.limits.most} times each allow {clients * plan.limits.most}. "
+            "Lower federation.rounds or federation.cohort, or raise privacy.participations and pay for it."
+        )

@@ -1,0 +1,90 @@
+"""How good a model is: its figures, those of groups and heads, and those of the baselines beside it."""
+
+from typing import Any
+
+import numpy as np
+
+from fedrec.evaluation.baselines import all_baselines
+from fedrec.evaluation.heads import evaluate_heads
+from fedrec.evaluation.protocol import Evaluation, evaluate
+from fedrec.simulation.watching import Watcher
+from fedrec.training.workbench import Workbench
+
+# Figures of fewer people say more about them than about the model.
+_SMALLEST_GROUP = 20
+
+
+def headline(found: Evaluation) -> dict[str, Any]:
+    """The four metrics of `--json`."""
+    return {name: estimate.as_json() for name, estimate in found.headline().items()}
+
+
+def headlines(found: dict[str, Evaluation]) -> dict[str, Any]:
+    """The four metrics of each part: validation, and test where it was scored."""
+    return {part: headline(each) for part, each in found.items()}
+
+
+def evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[str, Evaluation]:
+    """The model as it stands on the validation item, and on the test item if `final`."""
+
+    def score(*, test: bool) -> Evaluation:
+        return evaluate(
+            workbench.scorer(),
+            workbench.split,
+            test=test,
+            seed=workbench.scenario.seed,
+            index_vectors=workbench.index.vectors,
+            progress=lambda done, total: watch("evaluate", done, total),
+        )
+
+    return {"validation": score(test=False)} | ({"test": score(test=True)} if final else {})
+
+
+def validation_headline(workbench: Workbench) -> dict[str, Any]:
+    """The four metrics on the validation item, without what only a final figure needs."""
+    return headline(evaluate(workbench.scorer(), workbench.split, test=False, seed=workbench.scenario.seed))
+
+
+def baseline_results(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[str, Any]:
+    """The scenario's baselines, tuned on validation."""
+    names = workbench.scenario.evaluation.baselines
+    vectors = np.concatenate([workbench.index.vectors, workbench.query_vectors])
+    count = iter(range(len(names)))
+    fitted = all_baselines(
+        workbench.split,
+        vectors,
+        seed=workbench.scenario.seed,
+        names=names,
+        progress=lambda _: watch("baselines", next(count), len(names)),
+    )
+    watch("baselines", len(names), len(names))
+    found: dict[str, Any] = {}
+    for name, each in fitted.items():
+        found[name] = {"validation": headline(each.validation), "choice": dict(each.choice)}
+        if final:
+            tested = evaluate(each.scorer, workbench.split, test=True, seed=workbench.scenario.seed)
+            found[name]["test"] = headline(tested)
+    return found
+
+
+def groups(found: Evaluation) -> dict[str, Any]:
+    """NDCG@10 within groups of people or of items that are large enough to say so."""
+    named = {group.name: group for group in (*found.by_activity, *found.by_item)}
+    return {
+        name: {"users": group.n, "ndcg@10": group.ndcg.as_json()}
+        for name, group in named.items()
+        if group.n >= _SMALLEST_GROUP
+    }
+
+
+def heads(workbench: Workbench, *, final: bool) -> dict[str, Any]:
+    """Metrics of the heads beside next-item, on what they are trained for."""
+    names = sorted(set(workbench.scenario.training.heads) - {"next_item"})
+    found = {
+        part: evaluate_heads(
+            workbench.scorer(), workbench.split, heads=names, test=part == "test", seed=workbench.scenario.seed
+        )
+        for part in (("validation", "test") if final else ("validation",))
+        if names
+    }
+    return {part: {name: each.as_json() for name, each in metrics.items()} for part, metrics in found.items()}

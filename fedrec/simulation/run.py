@@ -1,0 +1,166 @@
+"""A simulated federation from scenario to report: train, evaluate, compare, write it down."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedrec.config import Scenario
+from fedrec.errors import RefusedError
+from fedrec.files import write_atomically
+from fedrec.privacy.ledger import read_events
+from fedrec.privacy.statement import check_client_ledgers
+from fedrec.release import signing_key
+from fedrec.reporting.model_card import model_card, privacy_page
+from fedrec.reporting.privacy.report import write_privacy_report
+from fedrec.reporting.run_report import write_run_report
+from fedrec.reporting.summary import RunSummary
+from fedrec.simulation.admission import admit
+from fedrec.simulation.engines import EngineOf, flower_engine
+from fedrec.simulation.facts import about, config_text, run_facts
+from fedrec.simulation.measures import baseline_results, evaluations, groups, headlines, heads, validation_headline
+from fedrec.simulation.watching import Watcher, encoding
+from fedrec.training.aggregation import ServerState
+from fedrec.training.publishing import Publisher
+from fedrec.training.round import Hooks, run_rounds
+from fedrec.training.run_folder import RunFolder
+from fedrec.training.server_round import Recipe
+from fedrec.training.workbench import Workbench, open_workbench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to simulate, on what, and where to write it.
+
+    final: score the test item too, once. command: what a reader types to do it again.
+    """
+
+    scenario: Scenario
+    data: Path
+    out: Path
+    resume: bool = False
+    final: bool = False
+    command: str = ""
+
+
+def simulate(
+    request: Request, *, engine_of: EngineOf = flower_engine, watch: Watcher = lambda *_: None
+) -> dict[str, Any]:
+    """Run a scenario to its end; returns the object that `simulate --json` prints.
+
+    The run folder then holds `result.json`, `report.html` and the releases. Raises
+    ConfigError before anything is written where the scenario cannot run on these data.
+    """
+    request = replace(request, scenario=_with_whole_paths(request.scenario))
+    workbench = open_workbench(request.scenario, request.data, encoding(watch))
+    workbench = replace(workbench, budget=admit(workbench, request.out))
+    folder = RunFolder(request.out, config_text(workbench), resume=request.resume)
+    result = _train(workbench, folder, engine_of, watch)
+    result |= _measured(workbench, request, watch)
+    if workbench.plan and request.scenario.evaluation.non_private_twin:
+        twin = _twin(request, engine_of, watch)
+        result["baselines"]["non_private_twin"] = {part: twin[part] for part in ("validation", "test") if part in twin}
+    result |= about(workbench, command=request.command)
+    write_atomically(folder.path / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    write_privacy_report(folder.path)
+    summary = RunSummary.build(result, folder.rounds())
+    write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
+    return result
+
+
+def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:
+    """Run all rounds and load the last adapter into the model; returns what the run can say of itself."""
+    key = signing_key(folder.signing_key)
+    run_id = key.public_key().public_bytes_raw().hex()[:32]
+    hooks = _hooks(workbench, folder, Publisher(workbench, folder.releases, key=key, run_id=run_id), watch)
+    began = time.monotonic()
+    state = run_rounds(folder, engine_of(workbench, folder), _recipe(workbench, run_id), _start(workbench), hooks)
+    if not state.steps:
+        raise RefusedError(
+            f"No round of {folder.path} had enough sound replies: nothing was trained. See failures in rounds.jsonl."
+        )
+    workbench.model.load(state.adapter)
+    events = read_events(folder.ledger)
+    check_client_ledgers(
+        events, ((client, folder.client(client) / "ledger.jsonl") for client in range(len(workbench.members)))
+    )
+    return run_facts(workbench, folder, state) | {"seconds": round(time.monotonic() - began, 3)}
+
+
+def _start(workbench: Workbench) -> ServerState:
+    """The state before the first round: a zero adapter, or a random A where that is trained."""
+    layout = workbench.model.layout
+    trained = workbench.scenario.adapter.train_a
+    return ServerState.start(workbench.model.flatten() if trained else np.zeros(layout.size, dtype=np.float32))
+
+
+def _recipe(workbench: Workbench, run_id: str) -> Recipe:
+    scenario = workbench.scenario
+    return Recipe(
+        federation=scenario.federation,
+        plan=workbench.plan,
+        layout=workbench.model.layout.hash,
+        run_id=run_id,
+        seed=scenario.seed,
+        noise=scenario.privacy.noise,
+        catalogue=len(workbench.index),
+        prior_weight=scenario.model.prior_weight,
+        budget=workbench.budget,
+    )
+
+
+def _hooks(workbench: Workbench, folder: RunFolder, publisher: Publisher, watch: Watcher) -> Hooks:
+    scenario = workbench.scenario
+    rounds = scenario.federation.rounds
+
+    def measure(state: ServerState) -> dict[str, Any] | None:
+        if state.round % scenario.evaluation.every and state.round != rounds:
+            return None
+        workbench.model.load(state.adapter)
+        return validation_headline(workbench)
+
+    def publish(state: ServerState, ledger_head: str) -> None:
+        facts = run_facts(workbench, folder, state)
+        publisher.publish(
+            state,
+            ledger_head=ledger_head,
+            privacy=facts["privacy"],
+            card=model_card(facts, scenario=scenario.name, source=asdict(workbench.dataset.info)),
+            privacy_text=privacy_page(facts["privacy"]),
+        )
+
+    return Hooks(
+        measure=measure,
+        publish=publish,
+        report=lambda record: watch(scenario.name, record["round"], rounds),
+        prior=workbench.model.base.set_prior,
+    )
+
+
+def _measured(workbench: Workbench, request: Request, watch: Watcher) -> dict[str, Any]:
+    """Every figure of the model as it stands, and of the baselines."""
+    found = evaluations(workbench, final=request.final, watch=watch)
+    return headlines(found) | {
+        "groups": groups(found["validation"]),
+        "beyond_accuracy": {name: each.as_json() for name, each in found["validation"].beyond.items()},
+        "heads": heads(workbench, final=request.final),
+        "baselines": baseline_results(workbench, final=request.final, watch=watch),
+    }
+
+
+def _twin(request: Request, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:
+    """The same recipe without noise and clipping, in a run folder of its own."""
+    scenario = request.scenario.without_privacy()
+    workbench = open_workbench(scenario, request.data, encoding(watch))
+    folder = RunFolder(request.out / "twin", config_text(workbench), resume=True)
+    result = _train(workbench, folder, engine_of, watch)
+    return result | headlines(evaluations(workbench, final=request.final, watch=watch))
+
+
+def _with_whole_paths(scenario: Scenario) -> Scenario:
+    """The scenario with its earlier runs named so that they are found from any folder."""
+    earlier = tuple(str(Path(run).resolve()) for run in scenario.budget.earlier_runs)
+    return replace(scenario, budget=replace(scenario.budget, earlier_runs=earlier))
