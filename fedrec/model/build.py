@@ -1,8 +1,5 @@
 """The base model of a scenario: from settings, item index and prior to an adapted model."""
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +7,7 @@ import numpy as np
 from fedrec.config import AdapterConfig, ModelConfig
 from fedrec.data.sequences import Floats
 from fedrec.model.adapter import AdaptedModel
+from fedrec.model.frozen_hash import frozen_hash
 from fedrec.model.item_index import ItemIndex
 from fedrec.model.recommender import LinearTower, Recommender, Tower
 from fedrec.model.text_encoder import default_encoder_path
@@ -54,6 +52,4 @@ def adapt(model: Recommender, config: ModelConfig, adapter: AdapterConfig, index
 
 def base_model_hash(config: ModelConfig, index: ItemIndex, prior: Floats) -> str:
     """Identifies the frozen part: index, which names its encoder, weighted prior, and settings."""
-    settings = {key: value for key, value in asdict(config).items() if key != "encoder"}
-    weighted = hashlib.sha256(prior.astype("<f4").tobytes()).hexdigest()
-    return hashlib.sha256(json.dumps([index.content_hash, weighted, settings], sort_keys=True).encode()).hexdigest()
+    return frozen_hash(config, index.content_hash, prior)

@@ -17,6 +17,7 @@ from fedrec.model.mapped_file import open_tensors
 
 Codes = npt.NDArray[np.int8]
 
+DEVICE_INDEX = "index.int8.safetensors"
 # Small enough that a block of codes, turned into floats, stays in the cache of one core.
 _BLOCK = 2048
 

@@ -1,0 +1,225 @@
+"""The releases on a device: installed whole and verified, one of them active, and a way back.
+
+`signer.pub` pins who may publish; `releases/` holds what was installed; `current` says
+which is active and which were before. A power cut leaves the old release active or the new.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from fedrec.errors import DataError, RefusedError, VerificationError
+from fedrec.files import write_atomically
+from fedrec.ondevice.release_check import require_usable
+from fedrec.ondevice.release_copy import LEFT_OUT, place_copy
+from fedrec.release import Manifest, public_key, signed_manifest, verify_release
+
+SIGNER = "signer.pub"
+RELEASES = "releases"
+CURRENT = "current"
+_LOCK = ".install.lock"
+_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A release on this device. id: what it recommends with, as a hash; round: of its run."""
+
+    folder: Path
+    manifest: Manifest
+    id: str
+    round: int
+
+    @property
+    def run(self) -> str:
+        """The run that made it; rounds of different runs cannot be compared."""
+        return str(self.manifest.lineage["run"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    """What `current` holds: folder names, the latest first.
+
+    set_aside: what the person went back from; an update does not bring it again.
+    """
+
+    active: str
+    earlier: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
+
+    def switch(self, name: str) -> "_Choice":
+        """The choice after another release became active."""
+        earlier = [each for each in (self.active, *self.earlier) if each != name]
+        aside = tuple(each for each in self.set_aside if each != name)
+        return _Choice(active=name, earlier=tuple(earlier[:_KEPT]), set_aside=aside)
+
+    def back(self) -> "_Choice":
+        """The choice after the active release was set aside."""
+        aside = (self.active, *self.set_aside)[:_KEPT]
+        return _Choice(active=self.earlier[0], earlier=self.earlier[1:], set_aside=aside)
+
+    @property
+    def names(self) -> set[str]:
+        """Every release that stays on the disk."""
+        return {self.active, *self.earlier, *self.set_aside}
+
+
+def pin_signer(device: Path, key: Path) -> None:
+    """Let this device take releases of one signer, and of nobody else.
+
+    key: the signer's .pub file, from a source that is trusted.
+    Raises RefusedError if the device has another signer already.
+    """
+    given, pinned = public_key(key), device / SIGNER
+    if pinned.exists() and public_key(pinned).public_bytes_raw() != given.public_bytes_raw():
+        raise RefusedError(f"{device} takes releases of another signer. Use another device folder, or erase this one.")
+    write_atomically(pinned, given.public_bytes_raw().hex().encode() + b"\n")
+
+
+def install(device: Path, source: Path, *, by_person: bool = False) -> Installed:
+    """Verify a release, copy it, verify the copy, and make it the active one; returns it.
+
+    by_person: the person asked for exactly this one. An update alone never goes to an older
+    round, to another run, or to what the person went back from: RefusedError.
+    Raises VerificationError for what its signer did not make, DataError for what this device
+    cannot use or has no room for. The active release stays as it was then.
+    """
+    key = _signer(device)
+    manifest = verify_release(source, key, optional=LEFT_OUT)
+    name = _folder_name(manifest)
+    with _locked(device):
+        choice = _read_choice(device)
+        if choice and not by_person:
+            _require_update(device, choice, manifest, name)
+        folder = device / RELEASES / name
+        if not _holds(folder, key):
+            place_copy(source, folder, key, require_usable)
+        if choice is None or choice.active != name:
+            choice = choice.switch(name) if choice else _Choice(active=name)
+            _switch(device, choice)
+        return _installed(folder, key)
+
+
+def active(device: Path) -> Installed:
+    """The active release, its signature and every file of it verified.
+
+    Raises DataError if there is none, VerificationError if it was changed on the disk.
+    """
+    choice = _read_choice(device)
+    if choice is None:
+        raise DataError(f"{device} holds no release. Run `fedrec client init` with one first.")
+    folder, key = device / RELEASES / choice.active, _signer(device)
+    verify_release(folder, key, optional=LEFT_OUT)
+    return _installed(folder, key)
+
+
+def roll_back(device: Path) -> Installed:
+    """Make the release before the active one active again, at the person's wish; returns it.
+
+    Raises RefusedError if there is none, or it was changed on the disk.
+    """
+    with _locked(device):
+        choice = _read_choice(device)
+        if choice is None or not choice.earlier:
+            raise RefusedError(f"{device} holds no earlier release to go back to.")
+        back = choice.back()
+        folder, key = device / RELEASES / back.active, _signer(device)
+        verify_release(folder, key, optional=LEFT_OUT)
+        _switch(device, back)
+        return _installed(folder, key)
+
+
+def installed(device: Path) -> list[Installed]:
+    """The active release and those before it, the latest first; only their signatures are checked."""
+    choice = _read_choice(device)
+    if choice is None:
+        return []
+    key = _signer(device)
+    folders = [device / RELEASES / name for name in (choice.active, *choice.earlier)]
+    return [_installed(folder, key) for folder in folders if folder.is_dir()]
+
+
+def _require_update(device: Path, choice: _Choice, manifest: Manifest, name: str) -> None:
+    """Raise RefusedError for a release that only the person may choose."""
+    if name == choice.active:
+        return
+    if name in choice.set_aside:
+        raise RefusedError(f"Release {manifest.id} was rolled back from on this device. Ask for it by hand to return.")
+    now = _installed(device / RELEASES / choice.active, _signer(device))
+    if manifest.lineage["run"] != now.run:
+        raise RefusedError(
+            f"Release {manifest.id} is of another run than the active {now.id}. Ask for it by hand to change runs."
+        )
+    if manifest.lineage["round"] <= now.round:
+        raise RefusedError(
+            f"Release {manifest.id} is of round {manifest.lineage['round']}, and round {now.round} is active: an "
+            "update never goes back. Ask for it by hand, or roll back."
+        )
+
+
+def _folder_name(manifest: Manifest) -> str:
+    """The name under which a release is kept; made of checked parts, never of what its source is called."""
+    number, run = manifest.lineage.get("round"), manifest.lineage.get("run")
+    hexadecimal = (
+        isinstance(manifest.id, str) and len(manifest.id) == 16 and set(manifest.id) <= set("0123456789abcdef")
+    )
+    if not hexadecimal or type(number) is not int or number < 0 or not isinstance(run, str):
+        raise VerificationError("The manifest lacks a sound id, run or round. Do not use this release.")
+    return f"{number:05d}-{manifest.id}"
+
+
+def _holds(folder: Path, key: Ed25519PublicKey) -> bool:
+    """Whether a release lies there intact."""
+    try:
+        return folder.is_dir() and bool(verify_release(folder, key, optional=LEFT_OUT))
+    except VerificationError:
+        return False
+
+
+def _installed(folder: Path, key: Ed25519PublicKey) -> Installed:
+    manifest = signed_manifest(folder, key)
+    return Installed(folder=folder, manifest=manifest, id=manifest.id, round=manifest.lineage["round"])
+
+
+def _signer(device: Path) -> Ed25519PublicKey:
+    if not (device / SIGNER).exists():
+        raise DataError(f"{device} trusts no signer yet. Run `fedrec client init` with the signer's --key first.")
+    return public_key(device / SIGNER)
+
+
+def _read_choice(device: Path) -> _Choice | None:
+    try:
+        table = json.loads((device / CURRENT).read_text())
+        choice = _Choice(active=table["active"], earlier=tuple(table["earlier"]), set_aside=tuple(table["set_aside"]))
+        if not all(isinstance(name, str) and Path(name).name == name for name in choice.names):
+            raise ValueError("a name is none")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VerificationError(
+            f"{device / CURRENT} is damaged ({type(error).__name__}). Remove it and install the release again."
+        ) from None
+    return choice
+
+
+def _switch(device: Path, choice: _Choice) -> None:
+    """Make a choice the active one; then remove what no choice names."""
+    write_atomically(device / CURRENT, (json.dumps(asdict(choice), indent=2) + "\n").encode())
+    for folder in (device / RELEASES).iterdir():
+        if folder.name not in choice.names:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(device: Path) -> Iterator[None]:
+    """Hold the device's releases; a second process waits."""
+    (device / RELEASES).mkdir(parents=True, exist_ok=True)
+    with (device / _LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
