@@ -1,6 +1,6 @@
 """The numpy model is the torch model: scores, pulls and released adapters agree."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,31 +9,12 @@ import torch
 from fedrec.config import AdapterConfig, ModelConfig
 from fedrec.errors import UnsafeUpdateError, VerificationError
 from fedrec.model.adapter import AdaptedModel
-from fedrec.model.linear import Factor, LinearModel, module_of
+from fedrec.model.linear import LinearModel, module_of
 from fedrec.model.recommender import LinearTower, Recommender
+from tests.linear_worlds import Rows, linear_of
 
 ITEMS, WIDTH, DECAYS = 40, 12, (0.0, 0.7, 0.95)
 EVERYTHING = {"history_proj": 5, "item_proj": 4, "items": 3, "intent_proj": 2, "rating_proj": 2}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """An index that lies in memory."""
-
-    matrix: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.matrix)
-
-    @property
-    def width(self) -> int:
-        return self.matrix.shape[1]
-
-    def vectors(self, rows):
-        return self.matrix[rows]
-
-    def scores(self, query):
-        return self.matrix @ query
 
 
 def both_models(seed: int = 0, ranks: dict[str, int] | None = None) -> tuple[AdaptedModel, LinearModel]:
@@ -47,12 +28,7 @@ def both_models(seed: int = 0, ranks: dict[str, int] | None = None) -> tuple[Ada
     adapted = AdaptedModel(model, AdapterConfig(ranks=ranks or EVERYTHING), base_hash="x")
     flat = rng.normal(scale=0.3, size=adapted.layout.size).astype(np.float32)
     adapted.load(flat)
-    factors = {
-        name: Factor(a=np.eye(rank, WIDTH, dtype=np.float32), b=np.zeros((ITEMS if name == "items" else WIDTH, rank)))
-        for name, rank in (ranks or EVERYTHING).items()
-    }
-    plain = LinearModel(config=config, index=Rows(vectors), prior=prior, factors=factors, layout=adapted.layout)
-    return adapted, plain.with_adapter(flat)
+    return adapted, linear_of(adapted, config)
 
 
 @pytest.mark.parametrize("ranks", [EVERYTHING, {"history_proj": WIDTH}, {"items": 2}])
