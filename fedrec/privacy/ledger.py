@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -65,7 +65,7 @@ class Ledger:
     @property
     def head(self) -> str:
         """The hash of the last entry, which vouches for all before it."""
-        return self._entries[-1]["hash"] if self._entries else GENESIS
+        return chain_head(self._entries)
 
     @property
     def hashes(self) -> set[str]:
@@ -74,9 +74,7 @@ class Ledger:
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Put an event on the disk; when this returns, the spending is recorded."""
-        entry = {"seq": len(self._entries), "prev": self.head, "event": dict(event)}
-        entry["hash"] = _hash(entry)
-        line = _line(entry)
+        line = next_line(self._entries, event)
         self._file.write(line + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -99,8 +97,41 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 def ledger_head(path: Path) -> str:
     """The head hash of a ledger file, its chain verified."""
-    entries = _read(path)[0] if path.exists() else []
+    return chain_head(_read(path)[0] if path.exists() else [])
+
+
+def chain_head(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The hash of the last entry of a chain."""
     return str(entries[-1]["hash"]) if entries else GENESIS
+
+
+def next_line(entries: Sequence[Mapping[str, Any]], event: Mapping[str, Any]) -> bytes:
+    """The line, without its end, of the entry that continues a chain with this event."""
+    entry = {"seq": len(entries), "prev": chain_head(entries), "event": dict(event)}
+    entry["hash"] = _hash(entry)
+    return _line(entry)
+
+
+def chained_entries(lines: Iterable[bytes], *, where: Path) -> list[dict[str, Any]]:
+    """The entries of a chain's lines, oldest first.
+
+    where: named in the VerificationError, if a line was edited, moved or damaged.
+    """
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(lines):
+        try:
+            entry = json.loads(line)
+            follows = entry["seq"] == number and entry["prev"] == chain_head(entries) and entry["hash"] == _hash(entry)
+            intact = follows and line == _line(entry)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            intact = False
+        if not intact:
+            raise VerificationError(
+                f"{where}: entry {number} does not continue the chain: it was edited, moved or damaged. "
+                "Restore the ledger from a copy; nothing can be released on this one."
+            )
+        entries.append(entry)
+    return entries
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
@@ -110,23 +141,7 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     whole = _holds_an_entry(rest)
     if whole:
         lines.append(rest)
-    entries: list[dict[str, Any]] = []
-    previous = GENESIS
-    for number, line in enumerate(lines):
-        try:
-            entry = json.loads(line)
-            follows = entry["seq"] == number and entry["prev"] == previous and entry["hash"] == _hash(entry)
-            intact = follows and line == _line(entry)
-        except (ValueError, KeyError, TypeError, RecursionError):
-            intact = False
-        if not intact:
-            raise VerificationError(
-                f"{path}: entry {number} does not continue the chain: it was edited, moved or damaged. "
-                "Restore the ledger from a copy; nothing can be released on this one."
-            )
-        entries.append(entry)
-        previous = entry["hash"]
-    return entries, len(content) if whole else len(content) - len(rest)
+    return chained_entries(lines, where=path), len(content) if whole else len(content) - len(rest)
 
 
 def _holds_an_entry(rest: bytes) -> bool:

@@ -1,0 +1,91 @@
+"""A device's record of what it has spent: the chain of `ledger.py`, kept in the encrypted store."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fedrec.data.store.locks import Lock
+from fedrec.data.store.store import Store
+from fedrec.errors import RefusedError
+from fedrec.privacy.ledger import GENESIS, chain_head, chained_entries, next_line
+
+_LOCK_FILE = "ledger.lock"
+
+
+class DeviceLedger:
+    """The ledger of a store, held open by one process at a time; read and written like `Ledger`.
+
+    Opening verifies the whole chain. Raises VerificationError if a line was edited or
+    removed, RefusedError if another process holds it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        path = store.folder / _LOCK_FILE
+        self._lock = Lock(path)
+        try:
+            if not self._lock.take():
+                raise RefusedError(f"{path} is in use by another process. Wait for it, or stop it.")
+            self._entries = _read(store)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others hold the ledger; the store stays open."""
+        self._lock.close()
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The events so far, oldest first."""
+        return [entry["event"] for entry in self._entries]
+
+    @property
+    def head(self) -> str:
+        """The hash of the last entry, which vouches for all before it."""
+        return chain_head(self._entries)
+
+    @property
+    def hashes(self) -> set[str]:
+        """Every head that this ledger has had, the empty one's included."""
+        return {GENESIS, *(entry["hash"] for entry in self._entries)}
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Put an event on the disk; when this returns, the spending is recorded."""
+        self.append_all([event])
+
+    def append_all(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Put events on the disk, all of them or none; when this returns, they are recorded."""
+        entries = list(self._entries)
+        lines = []
+        for event in events:
+            line = next_line(entries, event)
+            lines.append(line.decode())
+            entries.append(json.loads(line))
+        self._store.append_ledger_lines(len(self._entries), lines)
+        self._entries = entries
+
+
+def read_device_events(store: Store) -> list[dict[str, Any]]:
+    """The events of a store's ledger, its chain verified."""
+    return [entry["event"] for entry in _read(store)]
+
+
+def device_ledger_head(store: Store) -> str:
+    """The head hash of a store's ledger, its chain verified."""
+    return chain_head(_read(store))
+
+
+def _read(store: Store) -> list[dict[str, Any]]:
+    path: Path = store.folder / "store.db"
+    return chained_entries((line.encode() for line in store.ledger_lines()), where=path)
