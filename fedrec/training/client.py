@@ -161,6 +161,7 @@ class Client:
                         "attempt": attempts,
                         "guarantee": guarantee,
                         "time": int(self.now()),
+                        "bytes": 4 * block.size,
                     }
                 )
         return attempts

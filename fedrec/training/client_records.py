@@ -1,4 +1,4 @@
-"""What a client keeps between rounds: its ledger and its last reply, in files of a folder."""
+"""What a client keeps between rounds: its ledger and its last reply, in files of a folder or in a device's store."""
 
 import json
 from contextlib import AbstractContextManager
@@ -7,15 +7,19 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fedrec.data.store.store import Store
 from fedrec.files import write_atomically
 from fedrec.model.layout import FlatAdapter
+from fedrec.privacy.device_ledger import DeviceLedger, read_device_events
 from fedrec.privacy.ledger import Ledger, read_events
+
+_REPLY = "reply"
 
 
 class ClientRecords(Protocol):
     """The client's ledger is the authority on what this client has spent."""
 
-    def open_ledger(self) -> AbstractContextManager[Ledger]:
+    def open_ledger(self) -> AbstractContextManager[Ledger | DeviceLedger]:
         """The ledger, held until the block ends; raises RefusedError if another process holds it."""
         ...
 
@@ -58,6 +62,30 @@ class FolderRecords:
     def erase(self) -> None:
         """Forget the reply; the ledger stays: its entries tell of no content, and spent is spent."""
         self._reply.unlink(missing_ok=True)
+
+
+class StoredRecords:
+    """In the device's encrypted store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def open_ledger(self) -> DeviceLedger:
+        """See `ClientRecords`."""
+        return DeviceLedger(self._store)
+
+    def spent(self) -> list[dict[str, Any]]:
+        """See `ClientRecords`."""
+        return read_device_events(self._store)
+
+    def reply(self, token: str) -> tuple[FlatAdapter, int] | None:
+        """See `ClientRecords`."""
+        kept = self._store.blob(_REPLY)
+        return _unpack(kept, token) if kept else None
+
+    def keep(self, token: str, update: FlatAdapter, *, attempts: int) -> None:
+        """See `ClientRecords`."""
+        self._store.set_blob(_REPLY, _pack(token, update, attempts))
 
 
 def _pack(token: str, update: FlatAdapter, attempts: int) -> bytes:

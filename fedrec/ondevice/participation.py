@@ -1,0 +1,160 @@
+"""Taking part in training: a switch of the person's, apart from recommending, off until turned on.
+
+Turning it on agrees to ONE privacy plan, that of the signed release: a server that asks
+for another is refused until the person agrees again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from fedrec.config import TrainingConfig
+from fedrec.config_file import parse_table
+from fedrec.data.store.store import Store
+from fedrec.errors import ConfigError, RefusedError, VerificationError
+from fedrec.ondevice.device_state import DeviceState
+from fedrec.privacy.budget import Budget
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy_config import BudgetConfig
+from fedrec.release import Manifest
+
+_NAME = "participation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """When the device may train: only if all that are asked for hold."""
+
+    idle: bool = True
+    charging: bool = True
+    unmetered: bool = True
+
+    def unmet(self, state: DeviceState) -> list[str]:
+        """The conditions that do not hold; what nobody knows does not hold."""
+        asked = asdict(self)
+        return [name for name, asked_for in asked.items() if asked_for and getattr(state, name) is not True]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participation:
+    """What the person decided.
+
+    plan: agreed to; None before the first yes. budget: held by this device, whatever a
+    server asks. paused_until: UTC seconds; None runs on.
+    """
+
+    on: bool = False
+    paused_until: float | None = None
+    conditions: Conditions = Conditions()
+    plan: PrivacyPlan | None = None
+    budget: BudgetConfig = BudgetConfig()
+    since: float | None = None
+
+    def paused(self, now: float) -> bool:
+        """Whether a pause holds."""
+        return self.paused_until is not None and now < self.paused_until
+
+    def limits(self) -> Budget | None:
+        """The budget that this device holds itself to; None before the first yes."""
+        return Budget.of(self.budget, delta=self.plan.delta) if self.plan else None
+
+
+def participation(store: Store) -> Participation:
+    """What the person decided so far; off on a new device."""
+    kept = store.value(_NAME)
+    if kept is None:
+        return Participation()
+    try:
+        return Participation(
+            **{name: kept[name] for name in ("on", "paused_until", "since")},
+            conditions=Conditions(**kept["conditions"]),
+            plan=PrivacyPlan.from_table(kept["plan"]) if kept["plan"] else None,
+            budget=parse_table(BudgetConfig, kept["budget"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise VerificationError(f"What was decided about taking part cannot be read ({error}). Opt in again.") from None
+
+
+def opt_in(
+    store: Store, manifest: Manifest, *, now: float, conditions: Conditions | None = None, epsilon: float | None = None
+) -> Participation:
+    """The person agrees to take part under the plan of a verified release.
+
+    epsilon: the person's own lifetime limit; it can lower the release's, never raise it.
+    Raises RefusedError for a release without a private plan, ConfigError for a limit that is none.
+    """
+    plan, budget = plan_of_release(manifest), parse_table(BudgetConfig, manifest.lineage.get("budget", {}))
+    if plan is None:
+        raise RefusedError("This release was trained WITHOUT privacy. A device takes part in private rounds only.")
+    if epsilon is not None:
+        if not epsilon > 0:
+            raise ConfigError(f"A limit of epsilon {epsilon} allows nothing. Opt out instead, or choose one over 0.")
+        budget = replace(budget, epsilon=min(epsilon, budget.epsilon or epsilon))
+    before = participation(store)
+    decided = Participation(
+        on=True,
+        conditions=conditions or before.conditions,
+        plan=plan,
+        budget=replace(budget, earlier_runs=()),
+        since=now,
+    )
+    return _keep(store, decided)
+
+
+def opt_out(store: Store) -> Participation:
+    """Nothing is sent any more; recommending goes on, and what was agreed and spent stays on record."""
+    return _keep(store, replace(participation(store), on=False, paused_until=None))
+
+
+def pause(store: Store, *, until: float | None) -> Participation:
+    """Nothing is sent until then; None ends a pause."""
+    return _keep(store, replace(participation(store), paused_until=until))
+
+
+def set_conditions(store: Store, conditions: Conditions) -> Participation:
+    """Train under these conditions from now on."""
+    return _keep(store, replace(participation(store), conditions=conditions))
+
+
+def require_allowed(store: Store, state: DeviceState, *, now: float) -> PrivacyPlan:
+    """The plan that was agreed to; raises RefusedError unless the device may train now."""
+    decided = participation(store)
+    if not decided.on or decided.plan is None:
+        raise RefusedError("This device does not take part. Its owner can turn that on: `fedrec client opt-in`.")
+    if decided.paused(now):
+        raise RefusedError("Its owner has paused this device's taking part.")
+    if unmet := decided.conditions.unmet(state):
+        raise RefusedError(f"This device does not train now: not {', not '.join(unmet)}, or not known to be.")
+    return decided.plan
+
+
+def plan_of_release(manifest: Manifest) -> PrivacyPlan | None:
+    """The plan that a release's run was trained under; None where it had no privacy."""
+    table: Mapping[str, Any] | None = manifest.lineage.get("plan")
+    try:
+        return PrivacyPlan.from_table(table) if table else None
+    except (KeyError, TypeError) as error:
+        raise VerificationError(f"The release's privacy plan cannot be read ({error}). Fetch a newer one.") from None
+
+
+def training_of_release(manifest: Manifest) -> TrainingConfig:
+    """What one participation computes, as the signed release says."""
+    try:
+        return parse_table(TrainingConfig, manifest.lineage["training"])
+    except KeyError:
+        raise VerificationError("The release does not say how it is trained: too old to take part in.") from None
+
+
+def _keep(store: Store, decided: Participation) -> Participation:
+    store.set_value(
+        _NAME,
+        {
+            "on": decided.on,
+            "paused_until": decided.paused_until,
+            "since": decided.since,
+            "conditions": asdict(decided.conditions),
+            "plan": decided.plan.as_table() if decided.plan else None,
+            "budget": asdict(decided.budget),
+        },
+    )
+    return decided

@@ -1,0 +1,93 @@
+"""What the person's data has spent, in words and numbers: from the device's own ledger."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fedrec.data.store.store import Store
+from fedrec.ondevice.participation import participation
+from fedrec.privacy.device_ledger import read_device_events
+from fedrec.privacy.gaussian import best_guess, epsilon_without_amplification, exact_epsilon, mu_without_amplification
+from fedrec.privacy.plan import ADJACENCY, GaussianSpend
+
+# What an entry of delta means before a plan was agreed to.
+_USUAL_DELTA = 1e-6
+_HUNDREDTHS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One paid participation, the newest first. time: UTC seconds; bytes: of the vector that was sent for it."""
+
+    time: int
+    round: int
+    kind: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyFacts:
+    """epsilon: rounded up; `exact` is false where it is a bound that leaves sub-sampling out.
+
+    budget, cap: None before anything was agreed to, or where the release sets none.
+    """
+
+    epsilon: float
+    exact: bool
+    delta: float
+    budget: float | None
+    participations: int
+    cap: int | None
+    unit: str
+    words: str
+    uploads: tuple[Upload, ...]
+
+
+def epsilon_on_device(spends: Sequence[GaussianSpend], delta: float) -> float:
+    """Epsilon of a list of spends, never too low: exact for full batches, without amplification otherwise.
+
+    A device has no numerical accountant; a budget that is asked with this closes early, never late.
+    """
+    return epsilon_without_amplification(tuple(Counter(spends).items()), delta=delta)
+
+
+def privacy_facts(store: Store, *, latest: int = 10) -> PrivacyFacts:
+    """What was spent so far, with the latest uploads."""
+    entries = read_device_events(store)
+    decided = participation(store)
+    delta = decided.plan.delta if decided.plan else _USUAL_DELTA
+    spending = tuple(Counter(GaussianSpend.from_event(entry) for entry in entries).items())
+    epsilon = math.ceil(epsilon_without_amplification(spending, delta=delta) * _HUNDREDTHS) / _HUNDREDTHS
+    count = sum(entry["kind"] == "update" for entry in entries)
+    return PrivacyFacts(
+        epsilon=epsilon,
+        exact=exact_epsilon(spending, delta=delta) is not None,
+        delta=delta,
+        budget=decided.budget.epsilon,
+        participations=count,
+        cap=decided.plan.limits.cap if decided.plan else None,
+        unit=decided.plan.unit_text() if decided.plan else "",
+        words=_words(count, mu_without_amplification(spending), epsilon, delta),
+        uploads=tuple(_upload(entry) for entry in reversed(entries[-latest:])),
+    )
+
+
+def _words(count: int, mu: float, epsilon: float, delta: float) -> str:
+    """One paragraph for the person, without a formula."""
+    if not count and not mu:
+        return "Nothing about you has left this device."
+    odds = best_guess(epsilon, delta=delta, mu=mu)
+    times = "once" if count == 1 else f"{count} times"
+    return (
+        f"Your device took part {times}. Somebody who sees everything that was published, and who tosses a coin on "
+        f"whether you took part, would be right in at most {math.ceil(odds * _HUNDREDTHS)} of 100 cases instead of 50. "
+        f"({ADJACENCY} of one unit; what was published cannot be called back.)"
+    )
+
+
+def _upload(entry: Mapping[str, Any]) -> Upload:
+    return Upload(
+        time=int(entry["time"]), round=int(entry["round"]), kind=str(entry["kind"]), bytes=int(entry.get("bytes", 0))
+    )
