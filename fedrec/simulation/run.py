@@ -64,8 +64,10 @@ def simulate(
         twin = _twin(request, engine_of, watch)
         result["baselines"]["non_private_twin"] = {part: twin[part] for part in ("validation", "test") if part in twin}
     result |= about(workbench, command=request.command)
-    write_atomically(folder.path / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-    write_privacy_report(folder.path)
+    text = json.dumps(result, indent=2) + "\n"
+    # Verified first: a result whose statement its ledger contradicts never reaches the disk.
+    write_privacy_report(folder.path, result=json.loads(text))
+    write_atomically(folder.path / "result.json", text.encode())
     summary = RunSummary.build(result, folder.rounds())
     write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
     return result

@@ -88,11 +88,11 @@ def is_interrupted(event: Event) -> bool:
     return "attempt" in event or str(event.get("released", "")).startswith("nothing")
 
 
-def read_evidence(run: Path, *, key: Path | None = None) -> Evidence:
+def read_evidence(run: Path, *, key: Path | None = None, result: Mapping[str, Any] | None = None) -> Evidence:
     """Everything that the folder of a run holds on its privacy, verified.
 
     key: the signer's public key from a source that is trusted; the run's own signing.pub,
-    which shows damage but not forgery, if None.
+    which shows damage but not forgery, if None. result: in place of the file's.
     Raises ConfigError if this is no run folder or `key` is no key, DataError if nothing has happened in it yet,
     VerificationError if a record is damaged or contradicts another.
     """
@@ -110,7 +110,7 @@ def read_evidence(run: Path, *, key: Path | None = None) -> Evidence:
         releases=_releases(run, trusted),
         clients=_client_ledgers(run),
         sealed=_sealed(run, heads, trusted),
-        result=_intact(run / "result.json", _json_object),
+        result=_intact(run / "result.json", _json_object) if result is None else result,
         audit=_intact(run / "audit.json", _json_object),
     )
     if not (events or evidence.rounds or evidence.releases):

@@ -43,12 +43,12 @@ SCHEMA = "report.schema.json"
 _STATED_TOLERANCE = 1e-4
 
 
-def write_privacy_report(run: Path) -> None:
+def write_privacy_report(run: Path, *, result: Mapping[str, Any] | None = None) -> None:
     """Write privacy.json, privacy.html and privacy.md into the folder of a run, or none of them.
 
-    Raises what `privacy_report` raises.
+    result: of a run that has not written its result.json yet. Raises what `privacy_report` raises.
     """
-    write_report(privacy_report(run), run)
+    write_report(privacy_report(run, result=result), run)
 
 
 def write_report(report: Mapping[str, Any], folder: Path, *, html: bool = True, md: bool = True) -> list[Path]:
@@ -76,15 +76,23 @@ def report_text(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def privacy_report(run: Path, *, also: Sequence[Path] = (), key: Path | None = None, stated: Stated = NOBODY) -> Facts:
+def privacy_report(
+    run: Path,
+    *,
+    also: Sequence[Path] = (),
+    key: Path | None = None,
+    stated: Stated = NOBODY,
+    result: Mapping[str, Any] | None = None,
+) -> Facts:
     """The report of a run as one JSON object that obeys `report.schema.json`.
 
     also: earlier runs on the same people, composed as if the same person had spent the most in
-    each. key: the signer's public key from a trusted source; the run's own if None.
+    each. key: the signer's public key from a trusted source; the run's own if None. result: what
+    the run's result.json will hold; what it holds, if None.
     Raises ConfigError or DataError where there is no run to report on, VerificationError where
     accountants disagree or a record contradicts another: no epsilon is then told.
     """
-    evidence = read_evidence(run, key=key)
+    evidence = read_evidence(run, key=key, result=result)
     plan = evidence.plan
     report = {
         "format": FORMAT,

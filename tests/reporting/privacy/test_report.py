@@ -518,6 +518,18 @@ def test_a_record_that_contradicts_another_stops_the_report_and_nothing_is_writt
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_a_result_is_verified_before_it_is_written(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    whole = privacy_report(run)
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").unlink()
+    assert privacy_report(run, result=result) == whole
+    result["privacy"]["epsilon"] = 0.5
+    with pytest.raises(VerificationError, match=r"result\.json states epsilon 0\.5"):
+        write_privacy_report(run, result=result)
+    assert not (run / "privacy.json").exists()
+
+
 def test_two_accountants_that_disagree_stop_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from opacus.accountants import PRVAccountant
 
