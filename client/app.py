@@ -1,6 +1,7 @@
-"""Flower's ClientApp: a node of a simulated federation is one client of the scenario's data.
+"""Flower's ClientApp: a node is a person's own device, or one client of a simulated federation.
 
-The run's settings say which scenario and data; the node's `partition-id` says which client.
+A node whose settings name a `device` folder is that device: its store, its release, its owner's
+switch. Otherwise the run's settings say which scenario and data. `partition-id` is its number.
 """
 
 from functools import lru_cache
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from flwr.app import Context
 
+from fedrec.data.store.store import Store
+from fedrec.federation.device_client import device_client
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.run_settings import RunSettings
 from fedrec.training.client import Client
@@ -20,8 +23,16 @@ def _workbench(settings: RunSettings) -> Workbench:
     return open_workbench(settings.scenario(), Path(settings.data))
 
 
+@lru_cache(maxsize=1)
+def _store(device: Path) -> Store:
+    return Store.open(device)
+
+
 def client_of(context: Context) -> Client:
     """The client that this node is."""
+    if device := str(context.node_config.get("device", "")):
+        number = int(context.node_config["partition-id"])
+        return device_client(Path(device), _store(Path(device)), number=number)
     settings = RunSettings.read(context.run_config)
     client = int(context.node_config["partition-id"])
     return _workbench(settings).client(client, client_folder(Path(settings.out), client))

@@ -5,7 +5,7 @@ for another is refused until the person agrees again.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fedrec.config import TrainingConfig
@@ -47,7 +47,7 @@ class Participation:
     paused_until: float | None = None
     conditions: Conditions = Conditions()
     plan: PrivacyPlan | None = None
-    budget: BudgetConfig = BudgetConfig()
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     since: float | None = None
 
     def paused(self, now: float) -> bool:

@@ -1,0 +1,95 @@
+"""A person's own device as a client of a federation: its store, its release, its owner's word.
+
+Everything is asked anew for every message, so that a switch which the person turned a
+moment ago counts. Nothing here stops the agent from recommending: they share the store
+and nothing else.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from fedrec.config import AdapterConfig
+from fedrec.config_file import parse_table
+from fedrec.data.sequences import Floats
+from fedrec.data.store.store import Store
+from fedrec.errors import RefusedError
+from fedrec.model.device_index import DEVICE_INDEX
+from fedrec.model.item_index import ItemIndex
+from fedrec.ondevice.device_state import DeviceState, current_state
+from fedrec.ondevice.loaded import Released, load
+from fedrec.ondevice.own_examples import own_history, shape_of
+from fedrec.ondevice.participation import participation, require_allowed, training_of_release
+from fedrec.ondevice.privacy_facts import epsilon_on_device
+from fedrec.ondevice.releases import active
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.randomness import RandomSource, system_source
+from fedrec.training.client import Client
+from fedrec.training.client_records import StoredRecords
+from fedrec.training.edge_step import EdgeLearner, HistoryReader
+from fedrec.training.examples import Reader, examples_of
+from fedrec.training.learner import Learner
+
+
+def device_client(
+    device: Path,
+    store: Store,
+    *,
+    number: int,
+    state: DeviceState | None = None,
+    now: Callable[[], float] = time.time,
+) -> Client:
+    """The client that this device is at this moment.
+
+    number: the client's, as the operator knows it. state: asked of the device unless given.
+    Raises RefusedError where its owner, or what the device is doing, does not allow taking part.
+    """
+    plan = require_allowed(store, state or current_state(store, now=now), now=now())
+    released = load(device, active(device)).released
+    training = training_of_release(released.installed.manifest)
+    history, texts = own_history(store, released)
+    learner, reader = _learner(released, plan, texts)
+    shape = shape_of(released.model.config, training, plan)
+
+    def source_for(_: int) -> RandomSource:
+        return system_source()
+
+    return Client(
+        id=number,
+        learner=learner,
+        training=training,
+        examples=lambda: examples_of([history], reader, shape, items=learner.catalogue_size),
+        plan=plan,
+        source_for=source_for,
+        records=StoredRecords(store),
+        epsilon_of=epsilon_on_device,
+        budget=participation(store).limits(),
+        now=now,
+    )
+
+
+def _learner(released: Released, plan: PrivacyPlan, texts: Floats) -> tuple[Learner, Reader]:
+    """In numpy where the server or nobody noises single steps; `local` mode trains with torch and Opacus."""
+    if plan.mode == "central":
+        model = released.model
+        return EdgeLearner(model), HistoryReader(model, texts)
+    return _torch_learner(released, texts)
+
+
+def _torch_learner(released: Released, texts: Floats) -> tuple[Learner, Reader]:
+    try:
+        from fedrec.model.adapter import AdaptedModel
+        from fedrec.model.build import build_recommender
+        from fedrec.training.local import TorchLearner
+    except ImportError:
+        raise RefusedError("This release trains in local mode, which needs torch. Install fedrec[train].") from None
+    folder, manifest = released.installed.folder, released.installed.manifest
+    weighted = replace(released.model.config, prior_weight=1.0)  # a release holds the weighted prior
+    base = build_recommender(
+        weighted, ItemIndex.load(folder / DEVICE_INDEX), query_vectors=texts, prior=released.model.prior
+    )
+    model = AdaptedModel(base, parse_table(AdapterConfig, manifest.lineage["adapter"]), base_hash="")
+    # The base model is the release's, whose signed layout names it.
+    model.layout = released.model.layout
+    return TorchLearner(model), base.tower
