@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +22,7 @@ class DeviceLedger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        path = store.folder / _LOCK_FILE
+        path = store.path.parent / _LOCK_FILE
         self._lock = Lock(path)
         try:
             if not self._lock.take():
@@ -87,5 +86,4 @@ def device_ledger_head(store: Store) -> str:
 
 
 def _read(store: Store) -> list[dict[str, Any]]:
-    path: Path = store.folder / "store.db"
-    return chained_entries((line.encode() for line in store.ledger_lines()), where=path)
+    return chained_entries((line.encode() for line in store.ledger_lines()), where=store.path)

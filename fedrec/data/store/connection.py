@@ -1,6 +1,5 @@
 """One encrypted connection, set up so that nothing leaves it in clear, and its faults in words."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +57,20 @@ def connect(path: Path, key: bytes) -> Any:
     return connection
 
 
+def change_key(connection: Any, key: bytes, *, path: Path) -> None:
+    """Every page is under `key`, in one transaction that is on the disk; the salt stays.
+
+    Raises RefusedError where it is not; the connection must be closed either way.
+    """
+    with speaking(path):
+        connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.reset_key(f"x'{key.hex()}'")
+    except sqlcipher.Error as error:
+        # Raised without a code, but in SQLite's own words.
+        raise RefusedError(f"{path}: its key could not be changed ({error}). Make room, or try again later.") from None
+
+
 @contextmanager
 def speaking(path: Path) -> Iterator[None]:
     """Faults of the database become errors of one line that name the file and say what to do."""
@@ -69,9 +82,8 @@ def speaking(path: Path) -> Iterator[None]:
 
 def _in_words(path: Path, error: Exception) -> FedrecError:
     code = getattr(error, "sqlite_errorcode", 0)
-    # The lowest byte is the kind; the rest tells variants of it.
+    # The lowest byte is the kind; the others tell variants of it.
     kind = code & 0xFF
-    logging.getLogger(__name__).debug("store fault %d", code)
     if kind in _DAMAGE:
         return DamagedError(f"{path} is damaged. Stop what uses it and open it again: it is set aside then.")
     if kind in (_BUSY, _LOCKED):
@@ -82,6 +94,4 @@ def _in_words(path: Path, error: Exception) -> FedrecError:
         return DataError(f"{path} or its folder cannot be written. Give this user the right to write there.")
     if kind == _IO:
         return DataError(f"{path}: reading or writing failed (code {code}). Look at the disk and its free space.")
-    if isinstance(error, sqlcipher.ProgrammingError):
-        return DataError(f"{path} is closed. Open the store again.")
     return DataError(f"{path}: the database refuses this (code {code}). Report it with the version of fedrec.")

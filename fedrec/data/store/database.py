@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from fedrec.data.store.connection import WAIT_SECONDS, DamagedError, connect, speaking
+from fedrec.data.store.connection import WAIT_SECONDS, DamagedError, change_key, connect, speaking
 from fedrec.data.store.keys import NAMES_FILE, KeySource, new_key, read_keys, read_names, write_names
 from fedrec.data.store.locks import Lock, held
 from fedrec.data.store.schema import migrate, schema_version
-from fedrec.errors import DataError, RefusedError, VerificationError
+from fedrec.errors import DataError, FedrecError, RefusedError, VerificationError
 from fedrec.files import sync_folder
 
 STORE_FILE = "store.db"
@@ -58,7 +58,9 @@ class Database:
             with _turn(folder):
                 if (folder / STORE_FILE).exists():
                     raise DataError(f"{folder / STORE_FILE} exists already. Open it, or choose another folder.")
-                _make(folder, source)
+                # A process that still has a deleted store open would write into the new one's log.
+                with held(folder / _IN_USE, wait=0.0):
+                    _make(folder, source)
         return cls.open(folder, source)
 
     @classmethod
@@ -126,11 +128,7 @@ class Database:
                 raise
             self._depth -= 1
             if not self._depth:
-                try:
-                    self._end("COMMIT")
-                except BaseException:
-                    self._end("ROLLBACK")
-                    raise
+                self._commit()
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """What a query finds."""
@@ -177,11 +175,10 @@ class Database:
             self._source.write(name, key)
             write_names(self.folder / NAMES_FILE, [*self._names, name])
             try:
-                with speaking(self.path):
-                    self._open().execute("PRAGMA synchronous = FULL")
-                    self._open().reset_key(f"x'{key.hex()}'")
+                change_key(self._open(), key, path=self.path)
             finally:
-                # Reads the names anew, tries the keys, and settles on the one that works.
+                # Whether it failed or not: settle on the key that works now. This connection must not write
+                # again, as after a failed change it would write pages under the key that was not taken.
                 self._connect()
 
     def damaged_files(self) -> list[Path]:
@@ -192,8 +189,9 @@ class Database:
         """Delete what was set aside, and the keys that open it."""
         for path in self.damaged_files():
             if path.name.endswith(".json"):
-                for name in set(read_names(path)) - set(self._names):
-                    self._source.forget(name)
+                with suppress(FedrecError):
+                    for name in set(read_names(path)) - set(self._names):
+                        self._source.forget(name)
             path.unlink()
 
     def _open(self) -> Any:
@@ -209,6 +207,17 @@ class Database:
             self._open().execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
         self._open().execute("BEGIN IMMEDIATE")
+
+    def _commit(self) -> None:
+        try:
+            self._end("COMMIT")
+        except BaseException:
+            self._end("ROLLBACK")
+            raise
+        if self._durable:
+            # Into the file, whose pages are authenticated: what a damaged log holds is lost without a word.
+            with suppress(FedrecError), speaking(self.path):
+                self._checkpoint()
 
     def _end(self, how: str) -> None:
         with speaking(self.path):
@@ -327,4 +336,6 @@ def _writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{folder} cannot be written ({error.strerror}). Give this user the right, or room.") from None
+        raise DataError(
+            f"{folder} cannot be used ({error.strerror}). Give this user the right to write there, and room."
+        ) from None

@@ -37,6 +37,10 @@ class KeySource(Protocol):
         """Destroy the key of this name, if there is one."""
 
 
+# None: wherever the operating system offers; see `source_for`.
+Keys = KeySource | Literal["file", "keyring"] | None
+
+
 def new_key() -> tuple[str, bytes]:
     """A fresh random key and its name."""
     key = secrets.token_bytes(32)
@@ -151,14 +155,18 @@ class KeyringKeys:
 
 
 def keyring_answers() -> bool:
-    """Whether there is a keyring that really stores: keyring's own placeholders do not."""
+    """Whether there is a keyring that really stores; the package's own placeholders do not."""
     import keyring
     from keyring.core import recommended
 
-    return bool(recommended(keyring.get_keyring()))
+    try:
+        return bool(recommended(keyring.get_keyring()))
+    except Exception:
+        # A backend that the system names and that does not load: whatever it raises, it keeps no key.
+        return False
 
 
-def source_for(folder: Path, keys: KeySource | Literal["file", "keyring"] | None, *, creating: bool) -> KeySource:
+def source_for(folder: Path, keys: Keys) -> KeySource:
     """Where the keys of the store in `folder` lie, or will lie.
 
     keys: None takes the keyring where one answers, and the file otherwise; a file that is
@@ -171,11 +179,7 @@ def source_for(folder: Path, keys: KeySource | Literal["file", "keyring"] | None
         return file
     if keys == "keyring":
         return KeyringKeys()
-    if (folder / KEY_FILE).exists():
-        return file
-    if not creating:
-        return KeyringKeys()
-    return KeyringKeys() if keyring_answers() else file
+    return file if (folder / KEY_FILE).exists() or not keyring_answers() else KeyringKeys()
 
 
 def read_names(path: Path) -> list[str]:

@@ -6,12 +6,11 @@ for the last moments; ledger lines are on the disk before the call returns.
 
 import json
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from fedrec.data.events import Event, Kind
 from fedrec.data.sequences import Floats
 from fedrec.data.store.database import Database
 from fedrec.data.store.export import exported
-from fedrec.data.store.keys import KeySource, source_for
+from fedrec.data.store.keys import Keys, source_for
 from fedrec.data.store.retention import DAY_SECONDS, RETENTION, SHOWN_DAYS, retention_of
 from fedrec.data.store.rows import OWNER, StoredEvent, checked_json, checked_name, checked_time, event_row, stored_event
 from fedrec.errors import DataError, RefusedError
@@ -38,22 +37,22 @@ class Store:
         self._database = database
 
     @classmethod
-    def create(cls, folder: Path, *, keys: KeySource | Literal["file", "keyring"] | None = None) -> Self:
+    def create(cls, folder: Path, *, keys: Keys = None) -> Self:
         """A new, empty store, open. Raises DataError if there is one already.
 
         keys: where its key is kept; None takes the system's keyring where one answers, or
         else `store.key`, a file of mode 0600.
         """
-        return cls(Database.create(folder, source_for(folder, keys, creating=True)))
+        return cls(Database.create(folder, source_for(folder, keys)))
 
     @classmethod
-    def open(cls, folder: Path, *, keys: KeySource | Literal["file", "keyring"] | None = None) -> Self:
+    def open(cls, folder: Path, *, keys: Keys = None) -> Self:
         """The store in `folder`, checked; an erasure that was interrupted is finished first.
 
         Raises DataError if the store or its key is missing, and VerificationError if the file
         is damaged: it is then set aside under another name.
         """
-        store = cls(Database.open(folder, source_for(folder, keys, creating=False)))
+        store = cls(Database.open(folder, source_for(folder, keys)))
         try:
             store._finish_erasing()
         except BaseException:
@@ -77,6 +76,11 @@ class Store:
     def folder(self) -> Path:
         """Where the store lies."""
         return self._database.folder
+
+    @property
+    def path(self) -> Path:
+        """The store's file."""
+        return self._database.path
 
     def data_version(self) -> int:
         """A number that changes when another connection, of this or another process, wrote."""
@@ -102,7 +106,7 @@ class Store:
 
     def remove_event(self, number: int) -> bool:
         """Whether there was such an event; it and its vectors are gone."""
-        return bool(self._database.write("DELETE FROM events WHERE id = ?", (number,)).rowcount)
+        return _is_number(number) and bool(self._database.write("DELETE FROM events WHERE id = ?", (number,)).rowcount)
 
     def events(self) -> list[StoredEvent]:
         """Every event by time, then by number."""
@@ -110,7 +114,7 @@ class Store:
 
     def event(self, number: int) -> StoredEvent | None:
         """The event of this number."""
-        rows = self._database.rows(f"{_EVENTS} WHERE id = ?", (number,))
+        rows = self._database.rows(f"{_EVENTS} WHERE id = ?", (number,)) if _is_number(number) else []
         return stored_event(rows[0]) if rows else None
 
     def apply_retention(self, now: float) -> int:
@@ -230,7 +234,7 @@ class Store:
     def counts(self) -> dict[str, int]:
         """How many rows of each sort there are."""
         tables = (*_PRIVATE, "ledger")
-        return dict(Counter({name: self._database.rows(f"SELECT count(*) FROM {name}")[0][0] for name in tables}))  # noqa: S608
+        return {name: self._database.rows(f"SELECT count(*) FROM {name}")[0][0] for name in tables}  # noqa: S608
 
     def blob_sizes(self) -> dict[str, int]:
         """The names under which bytes are kept, and how many."""
@@ -244,7 +248,7 @@ class Store:
         """
         before = self.counts()
         with self.transaction(durable=True):
-            for table in (*_PRIVATE, *(["ledger"] if forget_ledger else [])):
+            for table in (*_PRIVATE, "sqlite_sequence", *(["ledger"] if forget_ledger else [])):
                 self._database.write(f"DELETE FROM {table}")  # noqa: S608
             self._database.write("INSERT OR IGNORE INTO pending (task) VALUES (?)", (_ERASE,))
         self._finish_erasing()
@@ -266,3 +270,8 @@ class Store:
         self._database.vacuum()
         self._database.rotate_key()
         self._database.write("DELETE FROM pending WHERE task = ?", (_ERASE,))
+
+
+def _is_number(number: int) -> bool:
+    """Whether an event can have this number; beyond 64 bits the database does not look."""
+    return 0 < number < 2**63
