@@ -1,0 +1,75 @@
+"""The first list of a person of whom nothing is known: liked by many, and of many kinds.
+
+It reads the public index and the release's own prior alone, so that it says nothing about
+anybody that the release did not say already.
+"""
+
+import numpy as np
+
+from fedrec.data.sequences import Bools, Floats, Ints
+from fedrec.model.linear import Index
+from fedrec.ondevice.scoring import best_rows
+
+POOL = 256
+# What being liked by many is worth beside what an item adds to the list's reach; at .1 the list
+# held as much that people chose as the plain most popular ten, and reached further into what else they did.
+_LIKED = 0.1
+
+
+def opening(index: Index, scores: Floats, allowed: Bools, *, length: int) -> Ints:
+    """(M,) rows in the order of an opening list; its first `length` reach far, the rest are by score.
+
+    scores: (N,) the prior, and what else is known. M is at most the pool's size, or `length` where
+    that is more. Deterministic.
+    """
+    pool = _pool(scores, allowed, most=max(POOL, length))
+    if not len(pool):
+        return pool
+    units = _units(index.vectors(pool))
+    near = np.maximum(units @ units.T, 0)
+    liked = _from_zero_to_one(scores[pool])
+    picked = _reaching(near, liked, length=min(length, len(pool)))
+    rest = np.setdiff1d(np.arange(len(pool)), picked)
+    order: Ints = pool[np.concatenate([picked, rest])]
+    return order
+
+
+def _pool(scores: Floats, allowed: Bools, *, most: int) -> Ints:
+    """The best items; where all are level, items from everywhere in the catalogue."""
+    (rows,) = np.nonzero(allowed)
+    if len(rows) and scores[rows].max() == scores[rows].min():
+        even: Ints = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
+        return even
+    return best_rows(scores, allowed, most=most)
+
+
+def _reaching(near: Floats, liked: Floats, *, length: int) -> Ints:
+    """Greedy choice of what is nearest to most of what is liked: facility location over the pool.
+
+    near: (M, M) similarity, at least 0. liked: (M,) from 0 to 1.
+    """
+    weights = liked / liked.sum()
+    reached = np.zeros(len(near), dtype=np.float32)
+    free = np.ones(len(near), dtype=np.bool_)
+    picked: list[int] = []
+    for _ in range(length):
+        gain = np.maximum(near - reached, 0) @ weights + np.float32(_LIKED) * liked
+        place = int(np.where(free, gain, -1.0).argmax())
+        picked.append(place)
+        free[place] = False
+        reached = np.maximum(reached, near[place])
+    return np.array(picked, dtype=np.int64)
+
+
+def _from_zero_to_one(scores: Floats) -> Floats:
+    low, high = float(scores.min()), float(scores.max())
+    if high <= low:
+        return np.ones(len(scores), dtype=np.float32)
+    between: Floats = ((scores - low) / (high - low)).astype(np.float32)
+    return between
+
+
+def _units(vectors: Floats) -> Floats:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units: Floats = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    return units

@@ -1,0 +1,107 @@
+"""From what a person did to the score of every item: one query, one pass over the index."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedrec.data.events import NEGATIVE_KINDS, Kind
+from fedrec.data.sequences import Bools, Floats, Ints
+from fedrec.errors import VerificationError
+from fedrec.model.history import decay_weights
+from fedrec.model.linear import LinearModel
+from fedrec.ondevice.live import KINDS, Entries
+
+# What was turned down pushes like items away, the latest the most: as parts of what the
+# same item would add to the query had it been liked.
+TURNED_DOWN = {Kind.SKIP: 0.1, Kind.HIDE: 0.3, Kind.BLOCK: 0.3}
+_FADES = 0.8
+
+_STRENGTHS = np.array([TURNED_DOWN.get(kind, 0.0) for kind in KINDS], dtype=np.float32)
+_NEGATIVE = np.array([kind in NEGATIVE_KINDS for kind in KINDS])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What one person asks of the index right now.
+
+    counted: (K, L) how much each entry counts in each decayed sum. sums: (K, d).
+    against: (L,) how strongly each entry pushes like items away. extra: (d,) what joins the
+    query beside the history: personal weights and what was turned down.
+    """
+
+    entries: Entries
+    counted: Floats
+    sums: Floats
+    against: Floats
+    personal: Floats | None
+    query: Floats
+    extra: Floats | None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the history says anything about what the person likes."""
+        return bool(self.counted.any())
+
+
+def question_of(entries: Entries, model: LinearModel, *, personal: Floats | None = None) -> Question:
+    """The question of a person with these entries.
+
+    personal: (d,) the user vector. Raises VerificationError if the release makes it not finite.
+    """
+    here = np.array([len(entries)])
+    counted = decay_weights(entries.weights, here, decays=model.config.decays)
+    sums = (counted @ entries.vectors).astype(np.float32)[0]
+    against = _against(entries, model.config.scale)
+    query = model.query(sums)
+    extra = personal
+    if against.any():
+        pushed = -(against @ entries.vectors)
+        extra = pushed if extra is None else extra + pushed
+    if not np.isfinite(query).all() or (extra is not None and not np.isfinite(extra).all()):
+        raise VerificationError("This release's scores are not finite for this history. Roll back to the one before.")
+    return Question(
+        entries=entries, counted=counted[0], sums=sums, against=against, personal=personal, query=query, extra=extra
+    )
+
+
+def scores_of(question: Question, model: LinearModel) -> Floats:
+    """(N,) float32, of every item."""
+    if question.extra is None:
+        return model.scores(question.query)
+    scores = model.index.scores(question.query + question.extra) + model.prior
+    # The item residual was learned for what the history asks, not for what joins it on the device.
+    return scores + model.factors["items"].apply(question.query) if "items" in model.factors else scores
+
+
+def best_rows(scores: Floats, allowed: Bools, *, most: int) -> Ints:
+    """The rows of the `most` best allowed items, best first; ties in the catalogue's order.
+
+    >>> best_rows(np.array([1.0, 3.0, 3.0, 2.0]), np.array([True, True, True, False]), most=2).tolist()
+    [1, 2]
+    """
+    (rows,) = np.nonzero(allowed)
+    found = scores[rows]
+    if len(rows) > most:
+        least = np.partition(found, len(found) - most)[len(found) - most]
+        above = int(np.count_nonzero(found > least))
+        level = np.flatnonzero(found == least)[: most - above]
+        kept = np.sort(np.concatenate([np.flatnonzero(found > least), level]))
+        rows, found = rows[kept], found[kept]
+    return rows[np.argsort(-found, kind="stable")]
+
+
+def _against(entries: Entries, scale: float) -> Floats:
+    """(L,) how strongly each entry pushes like items away.
+
+    What the person chose after turning it down is not turned down any more.
+    """
+    against = np.zeros(len(entries), dtype=np.float32)
+    (places,) = np.nonzero(_NEGATIVE[entries.kinds])
+    if not len(places):
+        return against
+    (chosen,) = np.nonzero(entries.weights > 0)
+    last_choice = dict(zip(entries.rows[chosen].tolist(), chosen.tolist(), strict=True))
+    standing = [place for place in places.tolist() if last_choice.get(int(entries.rows[place]), -1) < place]
+    ages = np.arange(len(standing))[::-1]
+    against[standing] = scale * _STRENGTHS[entries.kinds[standing]] * np.float32(_FADES) ** ages
+    return against

@@ -1,0 +1,103 @@
+"""Vectors of what the person wrote: from the store's cache, so that most starts need no encoder at all."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from fedrec.data.sequences import Floats
+from fedrec.errors import DataError
+from fedrec.model.item_index import Whitening
+
+
+class Encoder(Protocol):
+    """Turns texts into embeddings; opened when the first text comes."""
+
+    @property
+    def hash(self) -> str:
+        """Of the encoder that the catalogue was encoded with."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """(T, d_e) float32."""
+        ...
+
+
+class Cache(Protocol):
+    """Where embeddings of a person's own texts are kept: encrypted, like the texts themselves."""
+
+    def set_vector(self, event_id: int, encoder_hash: str, vector: Floats) -> None:
+        """Keep the embedding of an event's text."""
+        ...
+
+    def vectors(self, encoder_hash: str) -> dict[int, Floats]:
+        """All embeddings that this encoder made, by event."""
+        ...
+
+
+class TextVectors:
+    """Vectors (d,) of texts in the space of the index, by event.
+
+    encoder: None where the release brings none.
+    """
+
+    def __init__(self, cache: Cache, encoder: Encoder | None, whitening: Whitening) -> None:
+        self._cache = cache
+        self._encoder = encoder
+        self._whitening = whitening
+        self._embeddings: dict[int, Floats] = {} if encoder is None else cache.vectors(encoder.hash)
+        self._ready: dict[int, Floats] = {}
+
+    @property
+    def readable(self) -> bool:
+        """Whether texts can be read at all."""
+        return self._encoder is not None
+
+    def of_text(self, text: str) -> Floats:
+        """(d,) of a text that is not kept; raises DataError where there is no encoder."""
+        vector: Floats = projected(self._encode([text]), self._whitening)[0]
+        return vector
+
+    def keep(self, event_id: int, text: str) -> None:
+        """Encode the text of an event once and for all."""
+        if self._encoder is not None:
+            self._hold(event_id, self._encode([text])[0])
+
+    def forget(self, event_id: int) -> None:
+        """Hold nothing of an event any more."""
+        self._embeddings.pop(event_id, None)
+        self._ready.pop(event_id, None)
+
+    def of_events(self, event_ids: Sequence[int], written: Callable[[int], str]) -> Floats:
+        """(T, d) of the texts of some events; what was never encoded is encoded now, in one batch.
+
+        written: looks up the text of an event.
+        """
+        missing = [each for each in event_ids if each not in self._embeddings]
+        if missing:
+            for event_id, embedding in zip(missing, self._encode([written(each) for each in missing]), strict=True):
+                self._hold(event_id, embedding)
+        fresh = [each for each in event_ids if each not in self._ready]
+        if fresh:
+            made = projected(np.stack([self._embeddings[each] for each in fresh]), self._whitening)
+            self._ready.update(zip(fresh, made, strict=True))
+        return np.stack([self._ready[each] for each in event_ids])
+
+    def _encode(self, texts: Sequence[str]) -> Floats:
+        if self._encoder is None:
+            raise DataError("This release brings no text encoder. Ask without a text, or install a release with one.")
+        return self._encoder.encode(texts)
+
+    def _hold(self, event_id: int, embedding: Floats) -> None:
+        encoder = self._encoder
+        if encoder is not None:
+            self._embeddings[event_id] = embedding
+            self._cache.set_vector(event_id, encoder.hash, embedding)
+
+
+def projected(embeddings: Floats, whitening: Whitening) -> Floats:
+    """(T, d) in the space of the index; a text has no picture and no sound, which stay at the catalogue's mean."""
+    neutral = np.broadcast_to(
+        whitening.mean[embeddings.shape[1] :], (len(embeddings), len(whitening.mean) - embeddings.shape[1])
+    )
+    return whitening.apply(np.concatenate([embeddings, neutral], axis=1))
