@@ -5,11 +5,10 @@ costs what it trains and not what Python imports. Used by test_kill_and_resume.p
 """
 
 import json
-import os
 import random
-import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from fedrec.privacy.ledger import read_events
 from fedrec.release import public_key, verify_release
 from fedrec.simulation.run import Request, simulate
 from fedrec.training.run_folder import client_folder
+from tests.killing import attempt
 
 CLIENTS = 12
 
@@ -42,29 +42,15 @@ def scenario() -> Scenario:
     )
 
 
-def attempt(data: Path, out: Path, *, kill_after: float | None) -> bool:
-    """Start or resume the run in a child, kill it after some seconds; whether it finished.
+def work(data: Path, out: Path) -> None:
+    """Start or resume the run, to its end.
 
     Only children touch the data: polars keeps a pool of threads, which a fork would break.
     """
-    child = os.fork()
-    if child == 0:
-        try:
-            torch.set_num_threads(1)
-            if not data.exists():
-                write_world(data, users=CLIENTS * 5, items=50, seed=2)
-            simulate(Request(scenario=scenario(), data=data, out=out, resume=True))
-        except BaseException as error:  # a child must never return into the parent's loop
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise SystemExit("A resumed run failed.")
-    return os.WIFEXITED(status)
+    torch.set_num_threads(1)
+    if not data.exists():
+        write_world(data, users=CLIENTS * 5, items=50, seed=2)
+    simulate(Request(scenario=scenario(), data=data, out=out, resume=True))
 
 
 def remains(out: Path) -> dict[str, Any]:
@@ -86,9 +72,9 @@ def remains(out: Path) -> dict[str, Any]:
 def main(folder: Path, *, runs: int, kills: int, seed: int) -> None:
     """One uninterrupted run, then `runs` runs that are killed `kills` times each."""
     data = folder / "world"
-    attempt(data, folder / "warm", kill_after=None)
+    attempt(partial(work, data, folder / "warm"), kill_after=None)
     began = time.time()
-    attempt(data, folder / "whole", kill_after=None)
+    attempt(partial(work, data, folder / "whole"), kill_after=None)
     # The moments that matter: from the start of the rounds to the end of the last one.
     first = (folder / "whole" / "config.toml").stat().st_mtime - began
     last = (folder / "whole" / "rounds.jsonl").stat().st_mtime - began
@@ -99,11 +85,11 @@ def main(folder: Path, *, runs: int, kills: int, seed: int) -> None:
         killed = 0
         while killed < kills:
             # A run that wins the race starts over elsewhere: only real kills count.
-            if attempt(data, out, kill_after=moments.uniform(0.8 * first, last)):
+            if attempt(partial(work, data, out), kill_after=moments.uniform(0.8 * first, last)):
                 out = folder / f"run-{number}-{killed}"
             else:
                 killed += 1
-        attempt(data, out, kill_after=None)
+        attempt(partial(work, data, out), kill_after=None)
         found.append(remains(out))
     print(json.dumps({"whole": remains(folder / "whole"), "killed": found, "kills": kills}))
 

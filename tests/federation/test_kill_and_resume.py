@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +15,9 @@ RUNS, KILLS = 10, 5
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("killed")
-    driver = Path(__file__).with_name("kill_driver.py")
+    driver = "tests.federation.kill_driver"
     done = subprocess.run(
-        [sys.executable, driver, folder, str(RUNS), str(KILLS), "17"], capture_output=True, text=True, timeout=540
+        [sys.executable, "-m", driver, folder, str(RUNS), str(KILLS), "17"], capture_output=True, text=True, timeout=540
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

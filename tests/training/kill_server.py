@@ -4,12 +4,11 @@ Loads once and forks every attempt. Clients are toys; ledger, seal, noise state 
 """
 
 import json
-import os
 import random
-import signal
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy.seal import sealed_head
 from fedrec.release import public_key
 from fedrec.training.aggregation import ServerState
+from tests.killing import attempt
 from tests.training.central_worlds import PLAN, Crowd, a_recipe, run, some_hooks
 
 ROUNDS = 8
@@ -29,23 +29,9 @@ RECIPE = a_recipe(
 )
 
 
-def attempt(path: Path, *, kill_after: float | None) -> bool:
-    """Start or resume the run in a child, kill it after some seconds; whether it finished."""
-    child = os.fork()
-    if child == 0:
-        try:
-            run(path, Crowd(6), RECIPE, some_hooks(publish=lambda state, head: publish(path, state, head)))
-        except BaseException as error:  # a child must never return into the parent's loop
-            print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
-        raise SystemExit("A resumed run failed.")
-    return os.WIFEXITED(status)
+def serve(path: Path) -> None:
+    """Start the run, or go on with it, to its end."""
+    run(path, Crowd(6), RECIPE, some_hooks(publish=lambda state, head: publish(path, state, head)))
 
 
 def publish(path: Path, state: ServerState, head: str) -> None:
@@ -82,14 +68,14 @@ def faults(path: Path) -> list[str]:
 def main(folder: Path, *, kills: int, seed: int) -> None:
     """One whole run to learn how long it takes, then kills until there were enough."""
     began = time.monotonic()
-    attempt(folder / "whole", kill_after=None)
+    attempt(partial(serve, folder / "whole"), kill_after=None)
     usual = time.monotonic() - began
     moments = random.Random(seed)  # noqa: S311  # moments to kill at, not secrets
     found, killed, runs, resumed, wasted = [], 0, 0, 0, 0
     while killed < kills:
         path = folder / f"run-{runs}"
         resumed += (path / "run" / "ledger.jsonl").exists()
-        if attempt(path, kill_after=moments.uniform(0.0, 0.5 * usual)):
+        if attempt(partial(serve, path), kill_after=moments.uniform(0.0, 0.5 * usual)):
             events = read_events(path / "run" / "ledger.jsonl")
             wasted += sum(event["kind"] == "update" for event in events) - ROUNDS
             runs += 1

@@ -16,6 +16,7 @@ from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.server_round import Recipe
 from tests.small_worlds import a_model
+from tests.training import central_worlds
 from tests.training.clients import PLAN, a_client
 
 SIZE = 6
@@ -44,16 +45,7 @@ class Toy:
 
 
 def a_recipe(plan=PLAN, **federation):
-    config = {"rounds": 1, "cohort": 4, "server_optimizer": "fedavg", "server_rate": 1.0, "release_every": 10}
-    return Recipe(
-        federation=FederationConfig(**{**config, **federation}),
-        plan=plan,
-        layout="layout",
-        run_id="run",
-        seed=1,
-        noise="system",
-        catalogue=8,
-    )
+    return central_worlds.a_recipe(plan, **federation)
 
 
 def run(tmp_path, engine, recipe, hooks=None, *, start=None, resume=False):
