@@ -7,7 +7,7 @@ import click
 import typer
 
 from fedrec import __version__
-from fedrec.cli import catalogue, data, demo, privacy, simulate
+from fedrec.cli import catalogue, client, data, demo, privacy, simulate
 from fedrec.errors import FedrecError
 
 # No telemetry, no update checks, no look-ups at a hub: nothing leaves but what a user asks for.
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(privacy.app, name="privacy")
+app.add_typer(client.app, name="client")
 app.command("simulate")(simulate.simulate)
 app.command("evaluate")(simulate.evaluate)
 app.command("demo")(demo.demo)
@@ -53,7 +54,8 @@ def main() -> None:
         print(f"error: {error.format_message()}", file=sys.stderr)  # noqa: T201
         code = 2
     except ModuleNotFoundError as error:
-        print(f"error: {error.name} is missing. Install fedrec[train,report] for this command.", file=sys.stderr)  # noqa: T201
+        extra = "edge" if sys.argv[1:2] == ["client"] else "train,report"
+        print(f"error: {error.name} is missing. Install fedrec[{extra}] for this command.", file=sys.stderr)  # noqa: T201
         code = 2
     except OSError as error:
         print(f"error: {error.strerror or error}: {error.filename or 'no file named'}", file=sys.stderr)  # noqa: T201

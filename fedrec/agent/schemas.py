@@ -1,0 +1,127 @@
+"""What the agent may be asked, field by field; anything else is refused before the engine sees it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fedrec.ondevice.feedback import Action
+
+# The last second of the year 9999: what an ISO date can still say.
+_LAST_SECOND = 253_402_300_799
+
+ItemId = Annotated[str, Field(min_length=1, max_length=512)]
+Text = Annotated[str, Field(max_length=2000)]
+Label = Annotated[str, Field(max_length=100)]
+Time = Annotated[int, Field(ge=0, le=_LAST_SECOND)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Value = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+
+
+class Asked(BaseModel):
+    """A request: no field that is not known, no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ItemEvent(Asked):
+    """Something done to an item. value: the rating of a `rate`, the share finished of a `play`."""
+
+    kind: Literal["view", "click", "like", "save", "share", "purchase", "rate", "play", "skip", "hide", "block"]
+    item_id: ItemId
+    timestamp: Time | None = Field(default=None, description="Seconds since 1970 in UTC; now if absent.")
+    value: Value | None = None
+    context: Label | None = None
+
+
+class TextEvent(Asked):
+    """Words of the person: a search, or a comment (on an item)."""
+
+    kind: Literal["search", "comment"]
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+    item_id: ItemId | None = None
+    timestamp: Time | None = Field(default=None, description="Seconds since 1970 in UTC; now if absent.")
+    context: Label | None = None
+
+
+AnyEvent = Annotated[ItemEvent | TextEvent, Field(discriminator="kind")]
+
+
+class Events(Asked):
+    """Events, all of which are recorded or none."""
+
+    events: Annotated[list[AnyEvent], Field(min_length=1, max_length=1000)]
+
+
+class FeedbackGiven(Asked):
+    """What the person says about an item; it counts at once and can be undone."""
+
+    action: Action = Field(strict=False)
+    item_id: ItemId
+    value: Value | None = Field(default=None, description="The rating of a `rate`.")
+
+
+class Undo(Asked):
+    """Which feedback to take back; the last one if absent."""
+
+    id: Annotated[int, Field(ge=0, le=2**62)] | None = None
+
+
+class ClusterChange(Asked):
+    """A new name for an interest, or whether it is muted."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    muted: bool | None = None
+
+
+class SettingsChange(Asked):
+    """How lists are made; what is absent stays as it is."""
+
+    diversity: Share | None = Field(default=None, description="0: the best first; 1: as varied as can be.")
+    long_tail_share: Share | None = Field(default=None, description="At least this share of less known items.")
+    fresh_share: Share | None = Field(default=None, description="At least this share of new items.")
+    provider_share: Share | None = Field(default=None, description="One provider takes at most this share; 1: off.")
+    topic_share: Share | None = Field(default=None, description="One topic takes at most this share; 1: off.")
+    max_shown: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        default=None, description="An item rests when it was shown this often without an answer; 0: never."
+    )
+
+
+class ParticipationChange(Asked):
+    """Whether the device may take part in training, and under which conditions."""
+
+    on: bool
+    idle: bool = Field(default=True, description="Only while nobody uses the device.")
+    charging: bool = Field(default=True, description="Only while it charges.")
+    unmetered: bool = Field(default=True, description="Only on a network that does not cost by the byte.")
+    epsilon: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
+        default=None, description="The person's own limit for a lifetime; it can lower the release's, never raise it."
+    )
+
+
+class StateTold(Asked):
+    """What the product knows of the device; null where it does not know."""
+
+    idle: bool | None = None
+    charging: bool | None = None
+    unmetered: bool | None = None
+
+
+class Pause(Asked):
+    """For how long the device takes no part; 0 ends a pause."""
+
+    hours: Annotated[int, Field(ge=0, le=24 * 366)]
+
+
+class Erase(Asked):
+    """Erasing needs the word, so that nothing does it by accident."""
+
+    confirm: Literal["erase"]
+    forget_ledger: bool = Field(
+        default=False, description="Forget, too, what was spent. The device then can never take part again safely."
+    )
+
+
+class Ticket(Asked):
+    """What the page's address held."""
+
+    ticket: Annotated[str, Field(min_length=1, max_length=200)]

@@ -1,0 +1,56 @@
+"""The agent as a running service: on 127.0.0.1 and nowhere else, with no log of who asked for what."""
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from fedrec.errors import DataError
+
+LOOPBACK = "127.0.0.1"
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on loopback; port 0 takes a free one. Raises DataError if the port is taken."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((LOOPBACK, port))
+    except OSError as error:
+        made.close()
+        raise DataError(
+            f"Port {port} cannot be used ({error.strerror}). Choose another, or 0 for a free one."
+        ) from None
+    return made
+
+
+def serve(app: FastAPI, listening: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
+    """Answer requests until a signal says stop; `ready` is called once requests are taken."""
+    config = uvicorn.Config(
+        app,
+        # The plain ones: what a small computer has, whatever else is installed here.
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="critical",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+    )
+    _Server(config, ready).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it is there."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()

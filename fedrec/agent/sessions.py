@@ -1,0 +1,86 @@
+"""How the page comes in: a ticket of one use, changed for a session of two secrets.
+
+The ticket travels in the fragment of the page's address, which browsers send to nobody. It
+is not the bearer token: an address ends in the process list and in the browser's history,
+where a ticket is worth nothing once it was used. A session is a cookie AND a secret that the
+page keeps in its own storage and sends as a header, because cookies ignore ports: any other
+service on this machine that the browser visits would be handed the cookie.
+"""
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+TICKET_SECONDS = 300
+SESSION_SECONDS = 12 * 3600
+# More than anybody opens: the oldest is dropped first, so that memory has a bound.
+_MOST = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The cookie's value, and the secret that has to come with it."""
+
+    cookie: str
+    secret: str
+    until: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Sessions:
+    """Tickets and sessions of this run of the agent; in memory only."""
+
+    clock: Callable[[], float] = time.monotonic
+    _tickets: dict[str, float] = field(default_factory=dict)
+    _sessions: dict[str, Session] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def ticket(self) -> str:
+        """A new ticket: good once, for five minutes."""
+        made = secrets.token_urlsafe(32)
+        with self._lock:
+            self._tickets[made] = self.clock() + TICKET_SECONDS
+            _keep_newest(self._tickets)
+        return made
+
+    def enter(self, ticket: str) -> Session | None:
+        """A new session for a ticket, which is spent; None if it is unknown, used or too old."""
+        with self._lock:
+            until = self._tickets.pop(ticket, 0.0)
+            if until < self.clock():
+                return None
+            session = Session(
+                cookie=secrets.token_urlsafe(32),
+                secret=secrets.token_urlsafe(32),
+                until=self.clock() + SESSION_SECONDS,
+            )
+            self._sessions[session.cookie] = session
+            _keep_newest(self._sessions)
+            return session
+
+    def holder(self, cookie: str) -> Session | None:
+        """The session of a cookie, while it lasts."""
+        with self._lock:
+            session = self._sessions.get(cookie)
+            if session is not None and session.until < self.clock():
+                del self._sessions[cookie]
+                return None
+            return session
+
+    def leave(self, cookie: str) -> None:
+        """The session is over."""
+        with self._lock:
+            self._sessions.pop(cookie, None)
+
+
+def same(given: str, expected: str) -> bool:
+    """Whether two secrets are equal, in a time that does not tell where they differ."""
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+
+
+def _keep_newest(kept: dict[str, float] | dict[str, Session]) -> None:
+    while len(kept) > _MOST:
+        kept.pop(next(iter(kept)))
