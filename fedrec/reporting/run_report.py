@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from fedrec.errors import DataError
 from fedrec.reporting.charts import Chart, Curve, Dot, epsilon_chart, interval_chart, rounds_chart
 from fedrec.reporting.figures import (
@@ -24,7 +22,8 @@ from fedrec.reporting.figures import (
     seconds_text,
     share,
 )
-from fedrec.reporting.page import STYLE, TEMPLATE
+from fedrec.reporting.frame import STYLE, render
+from fedrec.reporting.page import TEMPLATE
 from fedrec.reporting.privacy import words
 from fedrec.reporting.summary import Method, Privacy, RunSummary, methods
 from fedrec.reporting.verdict import HEADLINE_METRIC, Verdict, give_verdict, what_was_done
@@ -49,18 +48,15 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
     """The report as text."""
     if not runs:
         raise DataError("A report needs at least one run.")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     verdict = give_verdict(runs)
-    return environment.from_string(TEMPLATE).render(
+    return render(
+        TEMPLATE,
         title=title,
         style=STYLE,
         headline=_unbroken(verdict.headline),
         certainty=verdict.certainty,
         done=what_was_done(verdict.run),
         trust=words.trust_sentence(verdict.run.privacy.mode),
-        several=len(runs) > 1,
         alarms=_alarms(runs),
         cards=[_quality_card(verdict), _privacy_card(verdict.run.privacy), _cost_card(verdict.run)],
         terms=_terms(verdict.run.privacy) if verdict.run.privacy.noised else [],
@@ -100,12 +96,15 @@ def _finite(value: Any) -> Any:
 
 
 def _alarms(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
-    alarms: dict[str, dict[str, str]] = {}
+    """Each warning once; where there are several runs, with the names of those that it is about."""
+    about: dict[words.Notice, list[str]] = {}
     for run in runs:
         if notice := run.privacy.warning:
-            alarm = alarms.setdefault(notice.heading, {"heading": notice.heading, "text": notice.text, "runs": ""})
-            alarm["runs"] += (", " if alarm["runs"] else "") + f"“{run.name}”"
-    return list(alarms.values())
+            about.setdefault(notice, []).append(f"“{run.name}”")
+    return [
+        {"heading": notice.heading, "text": f"{', '.join(names)}: {notice.text}" if len(runs) > 1 else notice.text}
+        for notice, names in about.items()
+    ]
 
 
 def _quality_card(verdict: Verdict) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jinja2
-
 from fedrec.reporting.figures import delta_text, epsilon_text, rounded_down
-from fedrec.reporting.page import MACROS, STYLE
+from fedrec.reporting.frame import STYLE, render
 from fedrec.reporting.privacy.sections import sections
 
 _STYLE = (
@@ -46,9 +44,9 @@ figure { max-width: 34rem; }
 """
 )
 
-_TEMPLATE = (
-    MACROS
-    + """\
+_TEMPLATE = """\
+{% extends "frame" %}
+{% from "macros" import facts, data_table, figure %}
 {% macro words_table(label, columns, rows) %}
 <div class="scroll wide" role="region" aria-label="{{ label }}" tabindex="0">
 <table>
@@ -95,47 +93,16 @@ _TEMPLATE = (
 <h3>{{ block.heading }}</h3>
 <pre tabindex="0"><code>{{ block.text }}</code></pre>
 {% else %}
-<figure>
-<figcaption>{{ block.chart.title }}</figcaption>
-{{ block.chart.svg | safe }}
-<details><summary>The figures of this chart</summary>
-{{ data_table(block.chart.title, block.chart.columns, block.chart.rows) }}
-</details>
-</figure>
+{{ figure(block.chart) }}
 {% endif %}
 {% endmacro %}
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="fedrec">
-<title>{{ title }}</title>
-<style>{{ style | safe }}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{{ title }}</h1>
+{% block verdict %}
 <p class="verdict" id="verdict">{{ verdict.text }}</p>
 {% if verdict.meaning %}
 <p>{{ verdict.meaning }}</p>
 {% endif %}
-</header>
-
-{% if verdict.alarms %}
-<div class="alarms">
-{% for alarm in verdict.alarms %}
-<section class="alarm" role="note" aria-label="{{ alarm.heading }}">
-<strong>{{ alarm.heading }}</strong>
-<p>{{ alarm.text }}</p>
-</section>
-{% endfor %}
-</div>
-{% endif %}
-
+{% endblock %}
+{% block content %}
 {% if cards %}
 <div class="cards">
 {% for card in cards %}
@@ -178,24 +145,22 @@ _TEMPLATE = (
 <ul class="sign"><li>Name and office</li><li>Place and date</li><li>Signature</li></ul>
 </section>
 
-<footer class="note">Made by fedrec. This file loads nothing and runs no script. Its numbers are those of the JSON form,
-whose SHA-256 is <code>{{ digest }}</code>.</footer>
-</main>
-</body>
-</html>
+{% endblock %}
+{% block numbers %}
+. Its numbers are those of the JSON form,
+whose SHA-256 is <code>{{ digest }}</code>.
+{%- endblock %}
 """
-)
 _ALERTS = ("not met", "NO: seeded", "MISSED", "FAILED")
 
 
 def privacy_html(report: Mapping[str, Any], *, digest: str) -> str:
     """The page of a report; digest: SHA-256 of its JSON form."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_TEMPLATE).render(
+    return render(
+        _TEMPLATE,
         title=f"Privacy budget report: {report['identity']['scenario']}",
         style=_STYLE,
+        alarms=report["verdict"]["alarms"],
         verdict=report["verdict"],
         cards=_cards(report),
         sections=sections(report),
