@@ -112,7 +112,7 @@ class TextEncoder:
         progress: called with how many texts are done and how many there are.
         cache: keep the result under `$FEDREC_CACHE` (`~/.cache/fedrec`). Only for public texts.
         """
-        file = _cache_folder() / f"{self._cache_key(texts)}.safetensors" if cache else None
+        file = cache_folder("embeddings") / f"{self._cache_key(texts)}.safetensors" if cache else None
         stored = _read_cache(file, len(texts)) if file else None
         if stored is None:
             stored = self._compute(texts, progress)
@@ -140,7 +140,7 @@ class TextEncoder:
         return missed / counts.total()
 
     def _compute(self, texts: Sequence[str], progress: Progress | None) -> Floats:
-        model = self._model
+        model = self.model
         embeddings = np.zeros((len(texts), model.get_embedding_dimension()), dtype=np.float32)
         # Texts of like length share a batch: padding is wasted work. Longest first, as a batch that
         # does not fit should fail at once.
@@ -160,7 +160,8 @@ class TextEncoder:
         return embeddings
 
     @cached_property
-    def _model(self) -> Any:
+    def model(self) -> Any:
+        """The sentence-transformers model itself; raises ConfigError if it cannot be loaded."""
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
 
@@ -177,17 +178,21 @@ class TextEncoder:
         file = next(iter(sorted(self.path.rglob("tokenizer.json"))), None)
         if file is None:
             # A tokenizer of pure Python cannot be asked; it is then left unchecked.
-            return getattr(self._model.tokenizer, "backend_tokenizer", None)
+            return getattr(self.model.tokenizer, "backend_tokenizer", None)
         tokenizer = Tokenizer.from_file(str(file))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer
 
-    def _cache_key(self, texts: Sequence[str]) -> str:
+    def fingerprint(self) -> str:
+        """Identifies all that decides a vector: the weights, and pooling, casing and length limit beside them."""
         digest = hashlib.sha256(self.hash.encode())
-        # Pooling, casing and the length limit live beside the weights and change the vectors too.
         for file in sorted(self.path.rglob("*.json")):
             digest.update(_hash_file(file).encode())
+        return digest.hexdigest()
+
+    def _cache_key(self, texts: Sequence[str]) -> str:
+        digest = hashlib.sha256(self.fingerprint().encode())
         for text in texts:
             digest.update(hashlib.sha256(text.encode()).digest())
         return digest.hexdigest()
@@ -229,9 +234,10 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _cache_folder() -> Path:
+def cache_folder(name: str) -> Path:
+    """Where computed things of one kind are kept: under `$FEDREC_CACHE`, or `~/.cache/fedrec`."""
     root = os.environ.get("FEDREC_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "fedrec") / "embeddings"
+    return (Path(root) if root else Path.home() / ".cache" / "fedrec") / name
 
 
 def _read_cache(file: Path, rows: int) -> Floats | None:
