@@ -129,6 +129,16 @@ class Engine:
             self._history.add(number, event)
             return number
 
+    def record_all(self, events: Sequence[Event]) -> list[int]:
+        """Keep events, all of them or, where one is refused, none; returns their numbers."""
+        with self._lock:
+            self._notice()
+            with self.store.transaction():
+                numbers = [self.store.add_event(event) for event in events]
+            for number, event in zip(numbers, events, strict=True):
+                self._history.add(number, event)
+            return numbers
+
     def recommend(
         self, k: int = 10, *, context: Context = NO_CONTEXT, steering: Steering | None = None
     ) -> Recommendations:
@@ -139,7 +149,7 @@ class Engine:
         started = time.perf_counter()
         with self._lock:
             self._notice()
-            chosen = self.steering if steering is None else steering
+            chosen = self._steering if steering is None else steering
             wish = self._wish(k, context, chosen)
             rows, items = recommended(self._loaded, self._question(context), wish, self._words(context))
             self._shown.add(rows, [item.item_id for item in items], chosen, now=int(self.now()))
