@@ -96,11 +96,17 @@ class DeviceIndex:
         places = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows, dtype=np.int64)
         if len(places) and not (places.min() >= 0 and places.max() < len(self)):
             raise IndexError(f"rows from {places.min()} to {places.max()} in an index of {len(self)}")
-        found = np.empty((len(places), self.width), dtype=np.float32)
         released = places < len(self.codes)
-        old = places[released]
-        found[released] = self.codes[old] * self.scales[old, None]
+        if released.all():
+            return self._released(places)
+        found = np.empty((len(places), self.width), dtype=np.float32)
+        found[released] = self._released(places[released])
         found[~released] = self.added[places[~released] - len(self.codes)]
+        return found
+
+    def _released(self, rows: Ints) -> Floats:
+        found = self.codes.take(rows, axis=0).astype(np.float32)
+        found *= self.scales.take(rows)[:, None]
         return found
 
     def scores(self, query: Floats) -> Floats:
