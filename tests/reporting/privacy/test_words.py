@@ -20,6 +20,17 @@ def test_every_noised_mode_says_what_it_covers_and_what_not(mode: str, unit: str
     assert all(line.endswith(".") for line in covered + open_)
 
 
+@pytest.mark.parametrize(("mode", "unit"), list(itertools.product(NOISED, words.UNITS)))
+def test_the_number_of_interruptions_is_named_among_what_leaves_a_client(mode: str, unit: str) -> None:
+    assert "begin a round again after an interruption" in " ".join(words.does_not_cover(mode, unit))
+
+
+@pytest.mark.parametrize("mode", words.MODES)
+@pytest.mark.parametrize("said", ["embeddings of search and comment texts", "guesses the whole data set"])
+def test_what_a_run_leaves_readable_beside_its_releases_is_named(mode: str, said: str) -> None:
+    assert said in " ".join(words.limitations(mode))
+
+
 def test_no_noise_covers_nothing() -> None:
     assert words.covers("none", "USER") == ()
     assert len(words.does_not_cover("none", "")) == 1
