@@ -24,6 +24,9 @@ _IO = 10
 class DamagedError(VerificationError):
     """Pages do not carry the authentication of this key: damaged, or under another key."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is damaged. Stop what uses it and open it again: it is set aside then.")
+
 
 def connect(path: Path, key: bytes) -> Any:
     """A connection whose key fits the file.
@@ -78,6 +81,8 @@ def speaking(path: Path) -> Iterator[None]:
         yield
     except sqlcipher.Error as error:
         raise _in_words(path, error) from None
+    except (OverflowError, UnicodeEncodeError):
+        raise DataError("A number over 64 bits or half a surrogate pair cannot be looked up. Ask otherwise.") from None
 
 
 def _in_words(path: Path, error: Exception) -> FedrecError:
@@ -85,7 +90,7 @@ def _in_words(path: Path, error: Exception) -> FedrecError:
     # The lowest byte is the kind; the others tell variants of it.
     kind = code & 0xFF
     if kind in _DAMAGE:
-        return DamagedError(f"{path} is damaged. Stop what uses it and open it again: it is set aside then.")
+        return DamagedError(path)
     if kind in (_BUSY, _LOCKED):
         return RefusedError(f"{path} is in use by another process for over {WAIT_SECONDS:g} s. Try again, or stop it.")
     if kind == _FULL:

@@ -4,6 +4,7 @@ Several processes may hold it open. Its key is changed in place, in one transact
 database: who meets pages that its key does not open asks for the key anew.
 """
 
+import itertools
 import os
 import threading
 import time
@@ -52,15 +53,14 @@ class Database:
 
         Raises DataError if there is a store already.
         """
-        with _writable(folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-            with _turn(folder):
-                if (folder / STORE_FILE).exists():
-                    raise DataError(f"{folder / STORE_FILE} exists already. Open it, or choose another folder.")
-                # A process that still has a deleted store open would write into the new one's log.
-                with held(folder / _IN_USE, wait=0.0):
-                    _make(folder, source)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        with _turn(folder):
+            if (folder / STORE_FILE).exists():
+                raise DataError(f"{folder / STORE_FILE} exists already. Open it, or choose another folder.")
+            # A process that still has a deleted store open would write into the new one's log.
+            with held(folder / _IN_USE, wait=0.0):
+                _make(folder, source)
         return cls.open(folder, source)
 
     @classmethod
@@ -73,7 +73,7 @@ class Database:
         if not (folder / STORE_FILE).exists():
             raise DataError(f"There is no store in {folder}. Make one with `fedrec client init {folder}`.")
         database = cls(folder, source)
-        with _writable(folder), _turn(folder):
+        with _turn(folder):
             database._in_use = Lock(folder / _IN_USE)
             try:
                 if not database._in_use.take(shared=True, wait=WAIT_SECONDS):
@@ -168,7 +168,7 @@ class Database:
 
         A kill on the way leaves the old or the new key working; opening finishes or undoes it.
         """
-        with self.lock, _writable(self.folder), _turn(self.folder):
+        with self.lock, usable(self.folder), _turn(self.folder):
             self._require_no_transaction()
             self._connect()
             name, key = new_key()
@@ -255,7 +255,7 @@ class Database:
         if name is None and len(keys) < len(names):
             raise DataError(f"A key of the store in {self.folder} is missing. Restore {self._source.place}.")
         if name is None:
-            raise DamagedError(f"{self.path} does not decrypt with its key.")
+            raise DamagedError(self.path)
         self._durable = False
         if names != [name]:
             # Every page is under the working key, in the file too, before the other key goes.
@@ -278,9 +278,9 @@ class Database:
         """Raise DamagedError unless every page in use is authentic and in its place; bring the tables up to date."""
         with speaking(self.path):
             if schema_version(self._connection) == 0:
-                raise DamagedError(f"{self.path} holds no store.")
+                raise DamagedError(self.path)
             if self._connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise DamagedError(f"{self.path} is damaged.")
+                raise DamagedError(self.path)
             migrate(self._connection)
 
 
@@ -309,7 +309,8 @@ def _make(folder: Path, source: KeySource) -> None:
 def _set_aside(folder: Path) -> VerificationError:
     """The damaged file has another name; the error that says so. Nobody else may have it open."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    aside = folder / f"{_DAMAGED}{stamp}"
+    endings = ("" if number == 1 else f"-{number}" for number in itertools.count(1))
+    aside = next(path for ending in endings if not (path := folder / f"{_DAMAGED}{stamp}{ending}").exists())
     # Copied first: whatever interrupts this, the name of its key stays beside the damaged file.
     write_names(folder / f"{aside.name}.json", read_names(folder / NAMES_FILE))
     for suffix in ("-wal", "-shm"):
@@ -332,7 +333,8 @@ def _turn(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def usable(folder: Path) -> Iterator[None]:
+    """What the system refuses in the folder is told in one line."""
     try:
         yield
     except OSError as error:

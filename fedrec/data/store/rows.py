@@ -73,17 +73,23 @@ def checked_json(name: str, content: object) -> str:
 def _checked_kind(kind: Kind) -> str:
     try:
         return Kind(kind).value
-    except ValueError:
+    except (ValueError, TypeError):
         raise DataError(f"There is no such kind of event. Use one of {', '.join(Kind)}.") from None
 
 
 def _checked_value(value: float) -> float:
-    if not math.isfinite(value):
-        raise DataError(f"An event's value of {value} cannot be stored. Give a finite number, or none.")
-    return float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError("An event's value is not a finite number. Give one, or none.")
+    return number
 
 
 def _checked_text(text: str, *, what: str, longest: int) -> str:
+    if not isinstance(text, str):
+        raise DataError(f"A {what} of type {type(text).__name__} cannot be stored. Give text.")
     if len(text) > longest:
         raise DataError(f"A {what} of {len(text)} characters cannot be stored. Give at most {longest}.")
     try:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fedrec.data.events import Event, Kind
 from fedrec.data.sequences import Floats
-from fedrec.data.store.database import Database
+from fedrec.data.store.database import Database, usable
 from fedrec.data.store.export import exported
 from fedrec.data.store.keys import Keys, source_for
 from fedrec.data.store.retention import DAY_SECONDS, RETENTION, SHOWN_DAYS, retention_of
@@ -43,7 +43,8 @@ class Store:
         keys: where its key is kept; None takes the system's keyring where one answers, or
         else `store.key`, a file of mode 0600.
         """
-        return cls(Database.create(folder, source_for(folder, keys)))
+        with usable(folder):
+            return cls(Database.create(folder, source_for(folder, keys)))
 
     @classmethod
     def open(cls, folder: Path, *, keys: Keys = None) -> Self:
@@ -52,7 +53,8 @@ class Store:
         Raises DataError if the store or its key is missing, and VerificationError if the file
         is damaged: it is then set aside under another name.
         """
-        store = cls(Database.open(folder, source_for(folder, keys)))
+        with usable(folder):
+            store = cls(Database.open(folder, source_for(folder, keys)))
         try:
             store._finish_erasing()
         except BaseException:
