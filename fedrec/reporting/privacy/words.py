@@ -185,8 +185,8 @@ _LIMITS_OF_RECORDS = (
     "its audit, not here.",
     "In a simulation the operator holds everybody's data: the guarantee is for those who see the releases alone.",
     "The non-private twin of a simulation, in the folder twin, is trained without noise: it must never be published.",
-    "In a simulation the embeddings of search and comment texts are kept, not encrypted, in the cache folder of whoever "
-    "runs it: $FEDREC_CACHE, or ~/.cache/fedrec. Deleting the run leaves them there.",
+    "In a simulation the embeddings of search and comment texts lie unencrypted in the cache of whoever runs it: "
+    "$FEDREC_CACHE, or ~/.cache/fedrec. Deleting the run leaves them there.",
     "The ledger names clients by number and tells who took part when. It is for auditors, not for publication.",
     "The hash of the data is a plain SHA-256. Whoever guesses the whole data set can confirm the guess by it.",
     "Signatures are checked against a key. Unless the reader brings that key from a trusted source, they show damage "
