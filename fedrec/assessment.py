@@ -20,8 +20,9 @@ from fedrec.release import MANIFEST, public_key, verify_release
 from fedrec.simulation.facts import run_facts
 from fedrec.simulation.measures import baseline_results, evaluations, headlines
 from fedrec.simulation.watching import Watcher, encoding
-from fedrec.training.publishing import ADAPTER, INDEX, released_base_model
+from fedrec.training.publishing import ADAPTER, released_base_model
 from fedrec.training.run_folder import RunFolder
+from fedrec.training.shared_files import INDEX
 from fedrec.training.workbench import open_workbench, split_of
 
 

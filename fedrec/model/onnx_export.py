@@ -24,6 +24,7 @@ from fedrec.model.item_index import quantise
 from fedrec.model.onnx_encoder import FACTS_FILE, MODEL_FILE, TOKENIZER_FILE, OnnxEncoder
 from fedrec.model.onnx_quantise import quantise_products
 from fedrec.model.text_encoder import TextEncoder
+from fedrec.release import hash_file
 
 # all-MiniLM-L6-v2 has a mean of .9995 and a least of .998; see docs/decisions for what a lower one costs.
 LEAST_MEAN, LEAST = 0.995, 0.98
@@ -52,7 +53,7 @@ def export_encoder(encoder: TextEncoder, folder: Path, texts: Sequence[str]) -> 
     limit = int(encoder.model.max_seq_length)
     (folder / TOKENIZER_FILE).write_text(_tokenizer(encoder, limit), encoding="utf-8")
     _write_model(unit, encoder, folder / MODEL_FILE)
-    facts = {
+    facts: dict[str, Any] = {
         "encoder": encoder.hash,
         "name": encoder.name,
         "width": int(encoder.model.get_embedding_dimension()),
@@ -62,6 +63,7 @@ def export_encoder(encoder: TextEncoder, folder: Path, texts: Sequence[str]) -> 
     }
     _write_facts(folder, facts)
     facts["agreement"] = _agreement(encoder, folder, texts)
+    facts["files"] = {name: hash_file(folder / name) for name in (MODEL_FILE, TOKENIZER_FILE)}
     _write_facts(folder, facts)
 
 
@@ -173,8 +175,8 @@ def _agreement(encoder: TextEncoder, folder: Path, texts: Sequence[str]) -> dict
     }
     if not (cosines.mean() >= LEAST_MEAN and cosines.min() >= LEAST):
         raise VerificationError(
-            f"The int8 form of {encoder.name} agrees with it to {cosines.mean():.4f} on average (at least {LEAST_MEAN} is "
-            f"asked for) and {cosines.min():.4f} at the worst ({LEAST}). Use an encoder that bears eight bits."
+            f"The int8 form of {encoder.name} agrees with it to {cosines.mean():.4f} (least {LEAST_MEAN}) on average "
+            f"and {cosines.min():.4f} (least {LEAST}) at the worst. Use an encoder that bears eight bits."
         )
     return found
 

@@ -7,10 +7,10 @@ from fedrec.reporting.figures import delta_text, epsilon_text
 from fedrec.reporting.privacy.words import trust_sentence
 
 
-def model_card(facts: Mapping[str, Any], *, scenario: str, source: Mapping[str, Any]) -> str:
+def model_card(facts: Mapping[str, Any], *, scenario: str, source: Mapping[str, Any], device: str = "") -> str:
     """Markdown for people who decide whether to use a release.
 
-    facts: the run's `--json` object so far. source: `dataset.json`.
+    facts: the run's `--json` object so far. source: `dataset.json`. device: what it can do on one.
     """
     privacy = facts["privacy"]
     rows = [
@@ -20,6 +20,7 @@ def model_card(facts: Mapping[str, Any], *, scenario: str, source: Mapping[str, 
         ("Mode", f"{privacy['mode']}. {trust_sentence(privacy['mode'])}"),
         ("Unit", f"{privacy['unit']}: {privacy['unit_text']}" if privacy.get("unit") else None),
         ("Epsilon", _epsilon(privacy)),
+        ("On a device", device),
         ("Norm of the adapter", f"{facts['adapter_norm']:.3f}"),
         ("Sent and received by a client in a round", f"{facts['bytes_per_client_round']:,} bytes"),
     ]

@@ -130,7 +130,9 @@ def _hooks(workbench: Workbench, folder: RunFolder, publisher: Publisher, watch:
             state,
             ledger_head=ledger_head,
             privacy=facts["privacy"],
-            card=model_card(facts, scenario=scenario.name, source=asdict(workbench.dataset.info)),
+            card=lambda device: model_card(
+                facts, scenario=scenario.name, source=asdict(workbench.dataset.info), device=device
+            ),
             privacy_text=privacy_page(facts["privacy"]),
         )
 

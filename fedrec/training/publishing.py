@@ -1,13 +1,13 @@
 """Writing a state of a run as a signed release that a device, or peft, can load."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from fedrec.config import ModelConfig
 from fedrec.config_file import parse_table
@@ -15,19 +15,18 @@ from fedrec.data.sequences import Floats
 from fedrec.errors import DataError
 from fedrec.model.build import build_recommender
 from fedrec.model.item_index import ItemIndex
+from fedrec.model.linear import PRIOR_FILE
 from fedrec.model.recommender import Recommender
 from fedrec.release import Manifest, publish_release
 from fedrec.training.aggregation import ServerState
+from fedrec.training.shared_files import INDEX, SharedFiles
 from fedrec.training.workbench import Workbench
 
 ADAPTER = "adapter"
-INDEX = "index.safetensors"
-DEVICE_INDEX = "index.int8.safetensors"
-PRIOR = "prior.safetensors"
 
 
 class Publisher:
-    """Publishes states of one run; the item index is written once and shared by hard links."""
+    """Publishes states of one run; what never changes is written once and shared by hard links."""
 
     def __init__(self, workbench: Workbench, parent: Path, *, key: Ed25519PrivateKey, run_id: str) -> None:
         self._workbench = workbench
@@ -36,52 +35,53 @@ class Publisher:
         self._run_id = run_id
 
     def publish(
-        self, state: ServerState, *, ledger_head: str, privacy: dict[str, Any], card: str, privacy_text: str
+        self,
+        state: ServerState,
+        *,
+        ledger_head: str,
+        privacy: dict[str, Any],
+        card: Callable[[str], str],
+        privacy_text: str,
     ) -> Path:
-        """Write and sign the release of a state; returns its folder."""
-        shared = self._shared_files()
+        """Write and sign the release of a state; returns its folder.
+
+        card: the model card, told what the release can do on a device.
+        """
+        model, shared = self._workbench.model, SharedFiles(self._workbench, self._parent / ".shared")
+        files = shared.files()
 
         def write_files(folder: Path) -> None:
-            self._workbench.model.load(state.adapter)
-            self._workbench.model.save(folder / ADAPTER)
-            for path in shared:
-                os.link(path, folder / path.name)
-            (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+            model.load(state.adapter)
+            model.save(folder / ADAPTER)
+            for name, path in files.items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                os.link(path, folder / name)
+            (folder / "MODEL_CARD.md").write_text(card(shared.on_a_device()), encoding="utf-8")
             (folder / "privacy.md").write_text(privacy_text, encoding="utf-8")
 
-        lineage = {
-            "run": self._run_id,
-            "round": state.round,
-            "layout": self._workbench.model.layout.hash,
-            "base_model": self._workbench.base_hash,
-            "encoder": self._workbench.index.encoder_hash,
-            "index": self._workbench.index.content_hash,
-            "ledger_head": ledger_head,
-            "model": asdict(self._workbench.scenario.model),
-            "data": asdict(self._workbench.scenario.data),
-            "seed": self._workbench.scenario.seed,
-        }
+        lineage = {"run": self._run_id, "round": state.round, "ledger_head": ledger_head, **_lineage(self._workbench)}
         return publish_release(
             self._parent, write_files, round_number=state.round, lineage=lineage, privacy=privacy, key=self._key
         )
 
-    def _shared_files(self) -> list[Path]:
-        folder = self._parent / ".shared"
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / INDEX, folder / DEVICE_INDEX]
-        prior = self._workbench.model.base.prior.numpy()
-        if not all(path.exists() for path in paths):
-            self._workbench.index.save_int8(paths[1])
-            self._workbench.index.save(paths[0])
-            for path in paths:
-                path.chmod(0o644)
-        if prior.any():
-            paths.append(folder / PRIOR)
-            if not paths[-1].exists():
-                draft = paths[-1].with_suffix(".draft")
-                save_file({"prior": np.ascontiguousarray(prior, dtype=np.float32)}, draft)
-                draft.replace(paths[-1])
-        return paths
+
+def _lineage(workbench: Workbench) -> dict[str, Any]:
+    """What a device needs to know to recommend with a release, and to take part in its run."""
+    scenario, layout = workbench.scenario, workbench.model.layout
+    return {
+        "layout": layout.hash,
+        "tensors": [[name, list(shape)] for name, shape in zip(layout.names, layout.shapes, strict=True)],
+        "base_model": workbench.base_hash,
+        "encoder": workbench.index.encoder_hash,
+        "index": workbench.index.content_hash,
+        "model": asdict(scenario.model),
+        "data": asdict(scenario.data),
+        "adapter": asdict(scenario.adapter),
+        "training": asdict(scenario.training),
+        "plan": workbench.plan.as_table() if workbench.plan else None,
+        "budget": asdict(scenario.budget),
+        "seed": scenario.seed,
+    }
 
 
 def released_base_model(folder: Path, manifest: Manifest, query_vectors: Floats | None = None) -> Recommender:
@@ -94,7 +94,7 @@ def released_base_model(folder: Path, manifest: Manifest, query_vectors: Floats 
     if config.tower == "text":
         raise DataError("A release of the text tower is scored with its run: name the run folder, not the release.")
     prior: Floats | None = None
-    if (folder / PRIOR).exists():
-        prior = load_file(folder / PRIOR)["prior"]
+    if (folder / PRIOR_FILE).exists():
+        prior = load_file(folder / PRIOR_FILE)["prior"]
         config = replace(config, prior_weight=1.0)  # the file holds the weighted prior
     return build_recommender(config, ItemIndex.load(folder / INDEX), query_vectors=query_vectors, prior=prior)

@@ -49,6 +49,9 @@ def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerS
         prior = server.prior(state)
         if prior is not None:
             hooks.prior(prior)
+        if state.round == 0:
+            # Before anybody is asked: a device needs a release to take part in the first round.
+            hooks.publish(state, ledger.head)
         while state.round < recipe.federation.rounds:
             began = time.monotonic()
             result = server.round(state, prior)
