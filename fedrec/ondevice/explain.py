@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from fedrec.ondevice.vocabulary import (
 )
 
 Doubles = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.floating[Any]]
 Source = Literal["history", "search", "context", "popularity", "personal", "turned_down"]
 
 
@@ -84,20 +85,23 @@ class Words:
         return shortened(self.title(row))
 
 
-def parts_of(question: Question, model: LinearModel, rows: Ints) -> Parts:
-    """The scores of some items, taken apart in float64.
+def parts_of(question: Question, model: LinearModel, rows: Ints, *, exact: bool = True) -> Parts:
+    """The scores of some items, taken apart.
 
     `scores` is computed from the sums, not from the parts, so that the two check each other.
+    exact: in float64; without, in float32, which is as good for the few words beside a list.
     """
-    vectors = question.entries.vectors.astype(np.float64)
-    counted = question.counted.astype(np.float64)
-    pull = model.pull(rows).astype(np.float64)
-    wanted = model.index.vectors(rows).astype(np.float64)
+    vectors = _precise(question.entries.vectors, exact)
+    counted = _precise(question.counted, exact)
+    pull = _precise(model.pull(rows), exact)
+    wanted = _precise(model.index.vectors(rows), exact)
     items, decays, width = pull.shape
     each = (pull.reshape(items * decays, width) @ vectors.T).reshape(items, decays, len(vectors))
-    against = -(wanted @ vectors.T) * question.against if question.against.any() else np.zeros((items, len(vectors)))
+    against = np.zeros((items, len(vectors)))
+    if question.against.any():
+        against -= (wanted @ vectors.T) * question.against
     personal = np.zeros(items) if question.personal is None else wanted @ question.personal
-    extra = np.zeros(items) if question.extra is None else wanted @ question.extra.astype(np.float64)
+    extra = np.zeros(items) if question.extra is None else wanted @ question.extra
     sums = (pull * (counted @ vectors)).sum((1, 2))
     prior = model.prior[rows].astype(np.float64)
     return Parts(
@@ -115,30 +119,65 @@ def reasons_of(parts: Parts, item: int, question: Question, words: Words) -> tup
     made = [
         _entry_reason(entries, place, value, source, words) for place, value, source in _columns(parts, item, entries)
     ]
-    made += _beside(parts, item)
+    beside = (float(parts.prior[item]), float(parts.personal[item]))
+    made += [say(value) for say, value in zip(_BESIDE, beside, strict=True) if value]
     return tuple(sorted(_shared(made), key=lambda reason: -abs(reason.contribution)))
 
 
-def main_reasons(parts: Parts, item: int, question: Question, words: Words, *, most: int) -> tuple[Reason, ...]:
-    """The `most` largest parts that speak for one item; all that was done with one thing is one part."""
-    entries = question.entries
-    said = parts.entries[item]
-    total = _absolute(parts, item)
-    groups: dict[int, list[int]] = {}
-    for place in np.flatnonzero(said).tolist():
-        row = int(entries.rows[place])
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The entries by what was done with one thing. order: (L,) places; group g is order[starts[g] : ends[g]]."""
+
+    order: Ints
+    starts: Ints
+    ends: Ints
+
+    @classmethod
+    def of(cls, entries: Entries) -> "_Groups":
         # Every text is a thing of its own.
-        groups.setdefault(row if row != TEXT else -2 - place, []).append(place)
-    sums = {max(group, key=lambda place: said[place]): float(said[group].sum()) for group in groups.values()}
-    beside = {-1 - number: reason for number, reason in enumerate(_beside(parts, item))}
-    sums |= {key: reason.contribution for key, reason in beside.items()}
-    best = sorted((key for key in sums if sums[key] > 0), key=lambda key: (-sums[key], key))[:most]
-    return tuple(
-        replace(beside[key], share=sums[key] / total)
-        if key < 0
-        else _entry_reason(entries, key, sums[key], _source(entries, key), words, share=sums[key] / total)
-        for key in best
-    )
+        things = np.where(entries.rows == TEXT, -2 - np.arange(len(entries)), entries.rows)
+        order = np.argsort(things, kind="stable")
+        starts = np.flatnonzero(np.diff(things[order], prepend=-1))
+        return cls(order, starts, np.append(starts[1:], len(order)))
+
+    def sums(self, parts: Doubles) -> Doubles:
+        """(R, G) of (R, L)."""
+        if not len(self.starts):
+            return parts
+        added: Doubles = np.add.reduceat(parts[:, self.order], self.starts, axis=1)
+        return added
+
+
+def main_reasons(parts: Parts, question: Question, words: Words, *, most: int) -> list[tuple[Reason, ...]]:
+    """For each item the `most` largest parts that speak for it; all that was done with one thing is one part."""
+    groups = _Groups.of(question.entries)
+    values = np.concatenate([groups.sums(parts.entries), parts.prior[:, None], parts.personal[:, None]], axis=1)
+    few = np.argpartition(-values, min(most, values.shape[1] - 1), axis=1)[:, :most]
+    largest = np.take_along_axis(few, np.argsort(-np.take_along_axis(values, few, 1), axis=1, kind="stable"), 1)
+    totals = _absolute(parts)
+    made = []
+    for item, chosen in enumerate(largest.tolist()):
+        speaking = [(group, float(values[item, group])) for group in chosen if values[item, group] > 0]
+        made.append(
+            tuple(
+                _main(
+                    parts.entries[item], groups, group, question.entries, words, value=value, share=value / totals[item]
+                )
+                for group, value in speaking
+            )
+        )
+    return made
+
+
+def _main(
+    said: Doubles, groups: _Groups, group: int, entries: Entries, words: Words, *, value: float, share: float
+) -> Reason:
+    """The reason of one group of entries, or, behind the groups, of what is beside the history."""
+    if group >= len(groups.starts):
+        return replace(_BESIDE[group - len(groups.starts)](value), share=share)
+    places = groups.order[groups.starts[group] : groups.ends[group]]
+    place = int(places[said[places].argmax()])
+    return _entry_reason(entries, place, value, _source(entries, place), words, share=share)
 
 
 def _entry_reason(
@@ -153,6 +192,10 @@ def _entry_reason(
     )
 
 
+def _precise(given: Reals, exact: bool) -> Reals:
+    return given.astype(np.float64) if exact else given
+
+
 def _columns(parts: Parts, item: int, entries: Entries) -> list[tuple[int, float, Source]]:
     """(place, contribution, source) of every entry that adds something or is held against the item."""
     said, against = parts.entries[item], parts.turned_down[item]
@@ -162,21 +205,24 @@ def _columns(parts: Parts, item: int, entries: Entries) -> list[tuple[int, float
     ]
 
 
-def _beside(parts: Parts, item: int) -> list[Reason]:
-    prior, personal = float(parts.prior[item]), float(parts.personal[item])
-    found = []
-    if prior:
-        words = POPULAR if prior > 0 else UNPOPULAR
-        found.append(Reason(because=words, share=0.0, contribution=prior, source="popularity"))
-    if personal:
-        words = PERSONAL if personal > 0 else AGAINST_HABITS
-        found.append(Reason(because=words, share=0.0, contribution=personal, source="personal"))
-    return found
+def _popularity(value: float) -> Reason:
+    words = POPULAR if value > 0 else UNPOPULAR
+    return Reason(because=words, share=0.0, contribution=value, source="popularity")
 
 
-def _absolute(parts: Parts, item: int) -> float:
-    columns = np.abs(parts.entries[item]).sum() + np.abs(parts.turned_down[item]).sum()
-    return float(columns + abs(parts.prior[item]) + abs(parts.personal[item])) or 1.0
+def _personal(value: float) -> Reason:
+    words = PERSONAL if value > 0 else AGAINST_HABITS
+    return Reason(because=words, share=0.0, contribution=value, source="personal")
+
+
+_BESIDE = (_popularity, _personal)
+
+
+def _absolute(parts: Parts) -> list[float]:
+    """The absolute sum of each item's parts; 1 where there are none, to divide by."""
+    columns = np.abs(parts.entries).sum(1) + np.abs(parts.turned_down).sum(1)
+    totals = columns + np.abs(parts.prior) + np.abs(parts.personal)
+    return [float(total) or 1.0 for total in totals]
 
 
 def _shared(reasons: Sequence[Reason]) -> list[Reason]:

@@ -17,7 +17,7 @@ from fedrec.ondevice.vocabulary import TO_BEGIN_WITH
 
 REASONS = 3
 # How many candidates a list is chosen from: more cost time, fewer leave re-ranking no choice.
-_CANDIDATES = 200
+_CANDIDATES = 100
 _PER_PLACE = 5
 
 
@@ -116,7 +116,8 @@ def _with_reasons(
 ) -> tuple[Recommended, ...]:
     if not len(rows):
         return ()
-    parts = parts_of(question, loaded.model, rows)
+    parts = parts_of(question, loaded.model, rows, exact=False)
+    reasons = main_reasons(parts, question, words, most=REASONS)
     made = []
     for place, row in enumerate(rows.tolist()):
         item = loaded.catalogue.item(row)
@@ -127,7 +128,7 @@ def _with_reasons(
                 category=item.category,
                 provider=item.provider,
                 score=float(parts.scores[place]),
-                reasons=main_reasons(parts, place, question, words, most=REASONS),
+                reasons=reasons[place],
                 placed=NEW if row >= len(loaded.released.index) else placed[place],
             )
         )

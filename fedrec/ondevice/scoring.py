@@ -15,6 +15,8 @@ from fedrec.ondevice.live import KINDS, Entries
 # same item would add to the query had it been liked.
 TURNED_DOWN = {Kind.SKIP: 0.1, Kind.HIDE: 0.3, Kind.BLOCK: 0.3}
 _FADES = 0.8
+# By then it has faded to a thousandth.
+_REMEMBERED = 32
 
 _STRENGTHS = np.array([TURNED_DOWN.get(kind, 0.0) for kind in KINDS], dtype=np.float32)
 _NEGATIVE = np.array([kind in NEGATIVE_KINDS for kind in KINDS])
@@ -96,12 +98,11 @@ def _against(entries: Entries, scale: float) -> Floats:
     What the person chose after turning it down is not turned down any more.
     """
     against = np.zeros(len(entries), dtype=np.float32)
-    (places,) = np.nonzero(_NEGATIVE[entries.kinds])
-    if not len(places):
-        return against
-    (chosen,) = np.nonzero(entries.weights > 0)
-    last_choice = dict(zip(entries.rows[chosen].tolist(), chosen.tolist(), strict=True))
-    standing = [place for place in places.tolist() if last_choice.get(int(entries.rows[place]), -1) < place]
-    ages = np.arange(len(standing))[::-1]
-    against[standing] = scale * _STRENGTHS[entries.kinds[standing]] * np.float32(_FADES) ** ages
+    places = np.flatnonzero(_NEGATIVE[entries.kinds])[-_REMEMBERED:]
+    if len(places):
+        later = np.arange(len(entries))[None, :] > places[:, None]
+        same = entries.rows[None, :] == entries.rows[places][:, None]
+        standing = places[~(later & same & (entries.weights > 0)).any(1)]
+        ages = np.arange(len(standing))[::-1].astype(np.float32)
+        against[standing] = scale * _STRENGTHS[entries.kinds[standing]] * np.float32(_FADES) ** ages
     return against

@@ -33,12 +33,12 @@ _LONGEST = 80
 
 
 def said(kind: Kind, what: str) -> str:
-    """What the person did, in words.
+    """What the person did, in words; `what` as `shortened` or `quoted` give it.
 
     >>> said(Kind.SAVE, "Alien")
     'you saved Alien'
     """
-    return SAID[kind].format(shortened(what))
+    return SAID[kind].format(what)
 
 
 def quoted(text: str) -> str:
