@@ -22,15 +22,18 @@ from fedrec.data.store.store import Store
 from fedrec.model.device_index import DeviceIndex
 from fedrec.model.linear import LinearModel
 from fedrec.ondevice import feedback as opinions
+from fedrec.ondevice import profile as profiles
 from fedrec.ondevice import releases
 from fedrec.ondevice.allowed import allowed_now
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
 from fedrec.ondevice.context import NO_CONTEXT, Context
 from fedrec.ondevice.explain import Explanation, Words, parts_of, reasons_of
 from fedrec.ondevice.feedback import Feedback
+from fedrec.ondevice.interests import muted_items, told_now
 from fedrec.ondevice.live import LiveHistory
 from fedrec.ondevice.loaded import Loaded, load, with_items
-from fedrec.ondevice.reading import entries_now
+from fedrec.ondevice.profile import Profile
+from fedrec.ondevice.reading import Reader
 from fedrec.ondevice.recommending import Recommendations, Wish, recommended
 from fedrec.ondevice.releases import CURRENT, Installed
 from fedrec.ondevice.rerank import Steering
@@ -189,6 +192,25 @@ class Engine:
             self._read_store()
             return taken
 
+    def profile(self) -> Profile:
+        """The person's interests as clusters of their history."""
+        with self._lock:
+            self._notice()
+            return self._profile_now()
+
+    def rename_cluster(self, cluster_id: int, name: str) -> Profile:
+        """The profile after an interest got the person's own name, or "" for an automatic one."""
+        with self._lock:
+            profiles.rename(self.store, cluster_id, name)
+            return self.profile()
+
+    def mute_cluster(self, cluster_id: int, muted: bool) -> Profile:
+        """The profile after an interest's items left the lists, or came back."""
+        with self._lock:
+            profile = profiles.mute(self.store, cluster_id, muted=muted)
+            self._muted = muted_items(profile, self._loaded)
+            return profile
+
     def add_items(self, items: Sequence[Item]) -> None:
         """Make new items recommendable at once, by their texts; they outlast restarts and releases.
 
@@ -241,7 +263,14 @@ class Engine:
         loaded = self._loaded
         self._version = self.store.data_version()
         self._history.load((stored.id, stored.event) for stored in self.store.events())
-        self._texts = TextVectors(self.store, loaded.released.encoder, loaded.index.whitening)
+        texts = TextVectors(self.store, loaded.released.encoder, loaded.index.whitening)
+        self._reader = Reader(loaded, texts, lambda number: self._text(number) or "")
+        profile = profiles.stored_profile(self.store)
+        self._muted = None
+        if profile is not None and any(cluster.muted for cluster in profile.clusters):
+            # Under another release the muted interests are found again by their entries.
+            known = profile.space == _space(loaded)
+            self._muted = muted_items(profile if known else self._profile_now(), loaded)
         self._closed = opinions.closed(self.store)
         self._steering = Steering(**self.store.value(STEERING, {}))
         self._shown = Shown(self.store, loaded, now=int(self.now()))
@@ -254,19 +283,12 @@ class Engine:
             self._read_store()
 
     def _question(self, context: Context) -> Question:
-        entries = entries_now(
-            self._history,
-            context,
-            loaded=self._loaded,
-            texts=self._texts,
-            written=lambda number: self._text(number) or "",
-        )
-        return question_of(entries, self.model)
+        return question_of(self._reader.now(self._history, context), self.model)
 
     def _wish(self, k: int, context: Context, steering: Steering) -> Wish:
         now = int(self.now())
         allowed = allowed_now(
-            self._loaded, self._history.table, self._closed, session=context.session, muted=None, now=now
+            self._loaded, self._history.table, self._closed, session=context.session, muted=self._muted, now=now
         )
         return Wish(
             k=k,
@@ -280,9 +302,19 @@ class Engine:
     def _words(self, context: Context) -> Words:
         return Words(title=self.catalogue.title, text=self._text, asked=context.text)
 
+    def _profile_now(self) -> Profile:
+        told = told_now(self._history, self._reader)
+        profile = profiles.profile_now(self.store, told, space=_space(self._loaded))
+        self._muted = muted_items(profile, self._loaded)
+        return profile
+
     def _text(self, number: int) -> str | None:
         stored = self.store.event(number)
         return None if stored is None else stored.event.text
+
+
+def _space(loaded: Loaded) -> str:
+    return profiles.space_of(loaded.index.encoder_hash, loaded.index.whitening)
 
 
 def _stamp(device: Path) -> tuple[int, int]:
