@@ -109,6 +109,11 @@ class Engine:
         return self._loaded.model
 
     @property
+    def reads_texts(self) -> bool:
+        """Whether the release in use can read what the person writes."""
+        return self._loaded.released.encoder is not None
+
+    @property
     def steering(self) -> Steering:
         """How the person wants lists to be."""
         with self._lock:
