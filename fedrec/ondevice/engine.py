@@ -42,17 +42,18 @@ from fedrec.ondevice.shown import Shown
 from fedrec.ondevice.texts import TextVectors
 
 STEERING = "steering"
+Stamp = tuple[int, int] | None
 
 
 class Engine:
     """An open device folder. now: seconds since 1970."""
 
-    def __init__(self, device: Path, store: Store, loaded: Loaded, *, now: Callable[[], float]) -> None:
+    def __init__(self, device: Path, store: Store, *, now: Callable[[], float]) -> None:
         self.device = device
         self.store = store
         self.now = now
         self._lock = RLock()
-        self._use(loaded)
+        self._switch()
 
     @classmethod
     def open(
@@ -66,12 +67,11 @@ class Engine:
 
         Raises DataError where no store or no release is there, VerificationError for one that was changed.
         """
-        loaded = load(device, releases.active(device))
         with ExitStack() as undo:
             store = undo.enter_context(Store.open(device, keys=keys))
             if store.apply_retention(now()):
                 opinions.forget_gone(store)
-            engine = cls(device, store, loaded, now=now)
+            engine = cls(device, store, now=now)
             undo.pop_all()
             return engine
 
@@ -223,18 +223,18 @@ class Engine:
         """
         with self._lock:
             self._notice()
-            self._use(with_items(self.device, self._loaded, items))
+            self._use(with_items(self.device, self._loaded, items), self._stamp)
 
     def install_release(self, source: Path, *, by_person: bool = False) -> Installed:
         """Verify and install a release, and recommend with it from now on; see `releases.install`."""
         installed = releases.install(self.device, source, by_person=by_person)
-        self._switch(installed)
+        self._switch()
         return installed
 
     def roll_back(self) -> Installed:
         """Go back to the release before this one; see `releases.roll_back`."""
         installed = releases.roll_back(self.device)
-        self._switch(installed)
+        self._switch()
         return installed
 
     def export(self) -> dict[str, Any]:
@@ -248,15 +248,16 @@ class Engine:
             self._read_store()
             return told
 
-    def _switch(self, installed: Installed) -> None:
-        # Opened before the lock is taken, so that nobody waits for the disk.
-        loaded = load(self.device, installed)
+    def _switch(self) -> None:
+        """Recommend with the active release; it is opened before the lock is taken, so that nobody waits for that."""
+        stamp = _stamp(self.device)
+        loaded = load(self.device, releases.active(self.device))
         with self._lock:
-            self._use(loaded)
+            # Where another was chosen meanwhile, the stamp tells the next call.
+            self._use(loaded, stamp)
 
-    def _use(self, loaded: Loaded) -> None:
-        """Recommend with this release from now on."""
-        self._stamp = _stamp(self.device)
+    def _use(self, loaded: Loaded, stamp: Stamp) -> None:
+        self._stamp = stamp
         self._loaded = loaded
         self._history = LiveHistory(
             loaded.index.row_of, weights=loaded.released.weights, texts=loaded.released.encoder is not None
@@ -283,7 +284,7 @@ class Engine:
     def _notice(self) -> None:
         """Follow what another process did to the store or to the installed release."""
         if _stamp(self.device) != self._stamp:
-            self._use(load(self.device, releases.active(self.device)))
+            self._switch()
         elif self.store.data_version() != self._version:
             self._read_store()
 
@@ -322,7 +323,10 @@ def _space(loaded: Loaded) -> str:
     return profiles.space_of(loaded.index.encoder_hash, loaded.index.whitening)
 
 
-def _stamp(device: Path) -> tuple[int, int]:
-    """Changes when another release was chosen; the file is replaced, never written to."""
-    found = (device / CURRENT).stat()
+def _stamp(device: Path) -> Stamp:
+    """Changes when another release was chosen; the file is replaced, never written to. None where there is none."""
+    try:
+        found = (device / CURRENT).stat()
+    except FileNotFoundError:
+        return None
     return found.st_ino, found.st_mtime_ns

@@ -30,8 +30,8 @@ class Cache(Protocol):
         """Keep the embedding of an event's text."""
         ...
 
-    def vectors(self, encoder_hash: str) -> dict[int, Floats]:
-        """All embeddings that this encoder made, by event."""
+    def vectors(self, encoder_hash: str, events: Sequence[int]) -> dict[int, Floats]:
+        """The embeddings that this encoder made of these events' texts, as far as it did."""
         ...
 
 
@@ -45,7 +45,6 @@ class TextVectors:
         self._cache = cache
         self._encoder = encoder
         self._whitening = whitening
-        self._embeddings: dict[int, Floats] = {} if encoder is None else cache.vectors(encoder.hash)
         self._ready: dict[int, Floats] = {}
 
     @property
@@ -55,44 +54,34 @@ class TextVectors:
 
     def of_text(self, text: str) -> Floats:
         """(d,) of a text that is not kept; raises DataError where there is no encoder."""
-        vector: Floats = projected(self._encode([text]), self._whitening)[0]
+        vector: Floats = projected(self._required().encode([text]), self._whitening)[0]
         return vector
 
-    def keep(self, event_id: int, text: str) -> None:
-        """Encode the text of an event once and for all."""
-        if self._encoder is not None:
-            self._hold(event_id, self._encode([text])[0])
-
-    def forget(self, event_id: int) -> None:
-        """Hold nothing of an event any more."""
-        self._embeddings.pop(event_id, None)
-        self._ready.pop(event_id, None)
-
     def of_events(self, event_ids: Sequence[int], written: Callable[[int], str]) -> Floats:
-        """(T, d) of the texts of some events; what was never encoded is encoded now, in one batch.
+        """(T, d) of the texts of some events; what was never encoded is encoded now, in one batch, and kept.
 
         written: looks up the text of an event.
         """
-        missing = [each for each in event_ids if each not in self._embeddings]
-        if missing:
-            for event_id, embedding in zip(missing, self._encode([written(each) for each in missing]), strict=True):
-                self._hold(event_id, embedding)
         fresh = [each for each in event_ids if each not in self._ready]
         if fresh:
-            made = projected(np.stack([self._embeddings[each] for each in fresh]), self._whitening)
+            made = projected(self._embeddings(fresh, written), self._whitening)
             self._ready.update(zip(fresh, made, strict=True))
         return np.stack([self._ready[each] for each in event_ids])
 
-    def _encode(self, texts: Sequence[str]) -> Floats:
+    def _embeddings(self, event_ids: Sequence[int], written: Callable[[int], str]) -> Floats:
+        encoder = self._required()
+        known = self._cache.vectors(encoder.hash, event_ids)
+        missing = [each for each in event_ids if each not in known]
+        if missing:
+            for event_id, embedding in zip(missing, encoder.encode([written(each) for each in missing]), strict=True):
+                self._cache.set_vector(event_id, encoder.hash, embedding)
+                known[event_id] = embedding
+        return np.stack([known[each] for each in event_ids])
+
+    def _required(self) -> Encoder:
         if self._encoder is None:
             raise DataError("This release brings no text encoder. Ask without a text, or install a release with one.")
-        return self._encoder.encode(texts)
-
-    def _hold(self, event_id: int, embedding: Floats) -> None:
-        encoder = self._encoder
-        if encoder is not None:
-            self._embeddings[event_id] = embedding
-            self._cache.set_vector(event_id, encoder.hash, embedding)
+        return self._encoder
 
 
 def projected(embeddings: Floats, whitening: Whitening) -> Floats:

@@ -151,9 +151,14 @@ class Store:
             query = "INSERT OR REPLACE INTO vectors (event, encoder, vector) VALUES (?, ?, ?)"
             self._database.write(query, (event_id, encoder_hash, content.tobytes()))
 
-    def vectors(self, encoder_hash: str) -> dict[int, Floats]:
-        """The vectors that this encoder made, by event; read-only arrays."""
-        rows = self._database.rows("SELECT event, vector FROM vectors WHERE encoder = ?", (encoder_hash,))
+    def vectors(self, encoder_hash: str, events: Sequence[int] | None = None) -> dict[int, Floats]:
+        """The vectors that this encoder made, by event, or of these events alone; read-only arrays."""
+        if events is None:
+            rows = self._database.rows("SELECT event, vector FROM vectors WHERE encoder = ?", (encoder_hash,))
+        else:
+            # As JSON: the number of values that a statement takes is limited.
+            query = "SELECT event, vector FROM vectors WHERE encoder = ? AND event IN (SELECT value FROM json_each(?))"
+            rows = self._database.rows(query, (encoder_hash, json.dumps([int(number) for number in events])))
         return {number: np.frombuffer(content, dtype="<f4") for number, content in rows}
 
     # Settings and other content by name
