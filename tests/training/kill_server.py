@@ -54,7 +54,7 @@ def faults(path: Path) -> list[str]:
     rounds: dict[int, str] = {}
     for file in sorted((folder / "releases").glob("[0-9]*.json")):
         release: dict[str, Any] = json.loads(file.read_text())
-        if release["round"] not in paid or release["head"] not in heads:
+        if (release["round"] and release["round"] not in paid) or release["head"] not in heads:
             found.append(f"release of round {release['round']} without its entry")
         if rounds.setdefault(release["round"], release["adapter"]) != release["adapter"]:
             found.append(f"two releases of round {release['round']}")
