@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from fedrec.reporting.privacy.report import schema
-from tests.reporting.privacy.runs import CENTRAL, a_run, changed
+from tests.reporting.privacy.runs import CENTRAL, HUBS, a_run, changed
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +46,16 @@ def test_the_verdict_is_printed_and_all_three_files_go_into_the_folder_that_is_n
     assert names(out) == {"privacy.json", "privacy.html", "privacy.md"}
     assert "before" in (out / "privacy.md").read_text()
     assert names(run) == records
+
+
+def test_a_run_of_another_mode_on_the_same_people_is_added(tmp_path: Path) -> None:
+    hubs, central = a_run(tmp_path / "hubs", HUBS), a_run(tmp_path / "central")
+    alone, both = (
+        json.loads(report(hubs, "--json").stdout),
+        json.loads(report(hubs, "--also", central, "--json").stdout),
+    )
+    assert both["composition"]["spent"]["epsilon"] > alone["composition"]["spent"]["epsilon"]
+    assert [each["mode"] for each in both["composition"]["earlier_runs"]] == ["central"]
 
 
 @pytest.mark.parametrize(

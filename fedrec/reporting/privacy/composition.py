@@ -9,6 +9,7 @@ from fedrec.privacy.accounting import Spending, composed, epsilon_of
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import rounded_down, rounded_up
+from fedrec.reporting.privacy import words
 from fedrec.reporting.privacy.earlier import EarlierRun
 from fedrec.reporting.privacy.evidence import Event, Evidence, is_interrupted
 from fedrec.reporting.privacy.spending import Spent, curve_facts, gaussian_facts, together, worst_of
@@ -24,10 +25,13 @@ def composition(
     before = together(run.spending for run in earlier)
     candidates = [together([before, own]) for own in spendings or [()]]
     total = worst_of(candidates, delta=plan.delta) if earlier else spent
+    weakest = words.weakest([plan.mode, *(run.evidence.scenario.privacy.mode for run in earlier)])
     return {
         "entries": entry_kinds(evidence.events),
         "counts": _counts(evidence.events),
         "earlier_runs": [_earlier(run, delta=plan.delta) for run in earlier],
+        "mode": weakest,
+        "holds": words.holds_against(weakest),
         "tuning": (
             "charged only where its runs are named: what is named is in the table of earlier runs"
             if earlier
@@ -85,6 +89,7 @@ def _earlier(run: EarlierRun, *, delta: float) -> Facts:
     return {
         "run": run.evidence.path.resolve().name,
         "scenario": run.evidence.scenario.name,
+        "mode": run.evidence.scenario.privacy.mode,
         "ledger_head": run.evidence.head,
         "entries": len(run.evidence.events),
         "epsilon": rounded_up(epsilon_of(run.spending, delta=delta), 4),

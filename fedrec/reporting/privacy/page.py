@@ -195,7 +195,7 @@ def _cards(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             "heading": "Most participations of a client",
             "figure": str(sampling["most_participations"]),
             "beside": f"of at most {sampling['participation_cap']}",
-            "facts": [("Rounds", str(sampling["rounds"])), ("Trusted", _TRUSTED[report["setting"]["mode"]])],
+            "facts": [("Rounds", str(sampling["rounds"])), ("Trusted", _TRUSTED[report["composition"]["mode"]])],
         },
     ]
 

@@ -114,6 +114,7 @@ def _spent(report: Facts) -> Iterator[Block]:
     yield _pairs(
         [
             (f"Spent {total}", f"epsilon {epsilon_text(facts['spent']['epsilon'])} per {unit}"),
+            ("Against whom", facts["holds"]),
             ("Budget", f"epsilon {epsilon_text(budget['epsilon'])}: {budget['what']}"),
             ("Left for whoever spent most", _left(facts)),
             ("zCDP rho of all that was spent", _optional(facts["spent"]["zcdp_rho"])),
@@ -141,6 +142,7 @@ def _spent(report: Facts) -> Iterator[Block]:
         rows = [
             (
                 run["run"],
+                run["mode"],
                 epsilon_text(run["epsilon"]),
                 count_text(run["entries"]),
                 "yes" if run["guarantee"] else "NO: seeded",
@@ -148,7 +150,7 @@ def _spent(report: Facts) -> Iterator[Block]:
             )
             for run in facts["earlier_runs"]
         ]
-        columns = ("Earlier run", "Epsilon, at most", "Entries", "Secret noise", "Ledger head")
+        columns = ("Earlier run", "Mode", "Epsilon, at most", "Entries", "Secret noise", "Ledger head")
         yield Table("Earlier runs on the same people", columns, rows, wide=True)
     yield Bullets("When it stops", facts["stop_rules"])
 

@@ -14,7 +14,7 @@ OVER = "OVER ITS BUDGET"
 
 def verdict(report: Facts) -> dict[str, Any]:
     """The verdict on a report whose other sections are made."""
-    mode, epsilon = report["setting"]["mode"], report["epsilon"]
+    epsilon = report["epsilon"]
     alarms = [{"heading": notice.heading, "text": notice.text} for notice in _notices(report)]
     if epsilon is None:
         text = words.warning("none", guarantee=False)
@@ -31,7 +31,7 @@ def verdict(report: Facts) -> dict[str, Any]:
     state = _state(alarms)
     spent = _spent(report)
     figures = {"delta": epsilon["delta"], "gdp_mu": spent["gdp_mu"]}
-    said = meaning(spent["epsilon"], figures, unit=report["unit"]["name"], mode=mode)
+    said = meaning(spent["epsilon"], figures, unit=report["unit"]["name"], mode=report["composition"]["mode"])
     return {
         "state": state,
         "text": _text(state, report),
@@ -47,14 +47,15 @@ def meaning(epsilon: float, figures: Facts, *, unit: str, mode: str) -> str:
     """What an epsilon leaves to somebody who guesses, in plain words.
 
     epsilon and figures are of one and the same composition, earlier runs included. figures: its
-    delta, and mu where one Gaussian bounds all of it.
+    delta, and mu where one Gaussian bounds all of it. mode: the weakest of them, as the server of
+    a central run has seen more than noise.
 
     >>> meaning(1.0, {"delta": 1e-6, "gdp_mu": None}, unit="USER", mode="central").partition("guesses ")[2]
     'right at most 73.2 times in 100. Without any data it is 50.'
     """
     times = rounded_up(100 * best_guess(epsilon, delta=figures["delta"], mu=figures["gdp_mu"]), 1)
     whose = "one person took part" if unit == "USER" else "one person's data of one interval were there"
-    reader = "all that the server sees" if mode in ("local", "distributed") else "every release"
+    reader = "every release" if mode == "central" else "all that the server sees"
     return (
         f"Somebody who sees {reader} and finds it as likely as not that {whose}, guesses right at most "
         f"{times:g} times in 100. Without any data it is 50."

@@ -1,5 +1,6 @@
 """What an epsilon covers and what it does not, in plain words, for every report."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fedrec.errors import ConfigError
@@ -163,6 +164,20 @@ def covers(mode: str, unit: str) -> tuple[str, ...]:
     return (f"The unit is {unit_words(unit)}.", whole, later, _COVERED_FROM[mode])
 
 
+def weakest(modes: Iterable[str]) -> str:
+    """The mode that has to trust most: what one epsilon over runs of several noised modes can claim.
+
+    >>> weakest(["local", "central", "distributed"])
+    'central'
+    """
+    return max(modes, key=tuple(_COVERED_FROM).index)
+
+
+def holds_against(mode: str) -> str:
+    """Against whom the epsilon of a noised mode holds."""
+    return _COVERED_FROM[mode]
+
+
 def does_not_cover(mode: str, unit: str) -> tuple[str, ...]:
     """What stays outside the epsilon of a run, one sentence each."""
     _known("mode", mode, MODES)
@@ -198,16 +213,17 @@ _LIMITS_OF_EPSILON = (
     "Epsilons of different units are not comparable: one person can be many SEGMENTs.",
 )
 
+# From the mode that needs nobody's word to the one that trusts the server.
 _COVERED_FROM = {
     "local": (
         "It holds against the server, other clients and every reader of a release: each reply is noised before it is "
         "sent."
     ),
-    "central": "It holds against other clients and every reader of a release.",
     "distributed": (
         "It holds against the server as well, as long as at least the planned number of honest clients is in every sum "
         "that it can open."
     ),
+    "central": "It holds against other clients and every reader of a release.",
 }
 
 _NOT_COVERED_BY_MODE = {

@@ -369,6 +369,20 @@ def test_an_earlier_run_is_added_as_if_the_same_person_spent_most_in_both(
     assert "earlier ones that were named" in report["verdict"]["text"]
 
 
+@pytest.mark.parametrize(("run", "earlier"), [("hubs", "central"), ("central", "hubs")])
+def test_runs_of_two_modes_add_up_and_claim_what_the_weaker_gives(
+    reports: dict[str, Json], place: Path, run: str, earlier: str
+) -> None:
+    report = privacy_report(place / run, also=[place / earlier])
+    both = composed([GaussianSpend(noise_multiplier=4.0)] * 4 + [GaussianSpend(noise_multiplier=3.0)] * 4)
+    assert report["composition"]["spent"]["epsilon"] == pytest.approx(epsilon_of(both, delta=1e-6), abs=2e-4)
+    assert [each["mode"] for each in report["composition"]["earlier_runs"]] == [reports[earlier]["setting"]["mode"]]
+    assert report["composition"]["holds"] == reports["central"]["composition"]["holds"]
+    assert "Somebody who sees every release" in report["verdict"]["meaning"]
+    assert "Somebody who sees all that the server sees" in reports["hubs"]["verdict"]["meaning"]
+    assert "<dt>Trusted</dt><dd>the server</dd>" in privacy_html(report, digest="0" * 64)
+
+
 def test_earlier_runs_of_the_settings_are_added_unasked(tmp_path: Path) -> None:
     before = a_run(tmp_path / "before", rounds=((0,), (1,)))
     run = a_run(tmp_path / "run", changed(CENTRAL, budget={"earlier_runs": [str(before)]}))
@@ -678,7 +692,7 @@ def test_a_statement_that_was_rounded_to_its_last_digit_is_accepted(tmp_path: Pa
 # How a reader recomputes it
 
 
-@pytest.mark.parametrize(("run", "earlier"), [("segments", []), ("rich", ["central"])])
+@pytest.mark.parametrize(("run", "earlier"), [("segments", []), ("rich", ["central"]), ("hubs", ["central"])])
 def test_the_script_in_the_report_recomputes_epsilon_without_fedrec(
     reports: dict[str, Json], place: Path, tmp_path: Path, run: str, earlier: list[str]
 ) -> None:
