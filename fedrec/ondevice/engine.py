@@ -7,10 +7,10 @@ at the next call.
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
-from threading import RLock
+from threading import RLock, Thread
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -19,29 +19,23 @@ import numpy as np
 from fedrec.data.events import Event
 from fedrec.data.store.keys import KeySource
 from fedrec.data.store.store import Store
+from fedrec.errors import FedrecError
 from fedrec.model.device_index import DeviceIndex
 from fedrec.model.linear import LinearModel
 from fedrec.ondevice import feedback as opinions
+from fedrec.ondevice import personal, releases
 from fedrec.ondevice import profile as profiles
-from fedrec.ondevice import releases
-from fedrec.ondevice.allowed import allowed_now
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
 from fedrec.ondevice.context import NO_CONTEXT, Context
-from fedrec.ondevice.explain import Explanation, Words, parts_of, reasons_of
+from fedrec.ondevice.explain import Explanation, parts_of, reasons_of
 from fedrec.ondevice.feedback import Feedback
-from fedrec.ondevice.interests import muted_items, told_now
-from fedrec.ondevice.live import LiveHistory
 from fedrec.ondevice.loaded import Loaded, load, with_items
+from fedrec.ondevice.person import STEERING, Person, learned
 from fedrec.ondevice.profile import Profile
-from fedrec.ondevice.reading import Reader
-from fedrec.ondevice.recommending import Recommendations, Wish, recommended
+from fedrec.ondevice.recommending import Recommendations, recommended
 from fedrec.ondevice.releases import CURRENT, Installed
 from fedrec.ondevice.rerank import Steering
-from fedrec.ondevice.scoring import Question, question_of
-from fedrec.ondevice.shown import Shown
-from fedrec.ondevice.texts import TextVectors
 
-STEERING = "steering"
 Stamp = tuple[int, int] | None
 
 
@@ -53,6 +47,7 @@ class Engine:
         self.store = store
         self.now = now
         self._lock = RLock()
+        self._learning: Thread | None = None
         self._switch()
 
     @classmethod
@@ -85,6 +80,9 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the store; a second call does nothing."""
+        learning = self._learning
+        if learning is not None:
+            learning.join()
         with self._lock:
             self.store.close()
 
@@ -118,24 +116,20 @@ class Engine:
         """How the person wants lists to be."""
         with self._lock:
             self._notice()
-            return self._steering
+            return self._person.steering
 
     def steer(self, steering: Steering) -> None:
         """Keep how the person wants lists to be."""
         with self._lock:
             self.store.set_value(STEERING, asdict(steering))
-            self._steering = steering
+            self._person.steering = steering
 
     def record(self, event: Event) -> int:
         """Keep an event, which counts from now on; returns its number.
 
         An event of an item that the catalogue lacks is kept, and counts once the item is there.
         """
-        with self._lock:
-            self._notice()
-            number = self.store.add_event(event)
-            self._history.add(number, event)
-            return number
+        return self.record_all([event])[0]
 
     def record_all(self, events: Sequence[Event]) -> list[int]:
         """Keep events, all of them or, where one is refused, none; returns their numbers."""
@@ -144,7 +138,8 @@ class Engine:
             with self.store.transaction():
                 numbers = [self.store.add_event(event) for event in events]
             for number, event in zip(numbers, events, strict=True):
-                self._history.add(number, event)
+                self._person.add(number, event)
+            self._learn_on()
             return numbers
 
     def recommend(
@@ -157,10 +152,11 @@ class Engine:
         started = time.perf_counter()
         with self._lock:
             self._notice()
-            chosen = self._steering if steering is None else steering
-            wish = self._wish(k, context, chosen)
-            rows, items = recommended(self._loaded, self._question(context), wish, self._words(context))
-            self._shown.add(rows, [item.item_id for item in items], chosen, now=int(self.now()))
+            person, now = self._person, int(self.now())
+            chosen = person.steering if steering is None else steering
+            wish = person.wish(k, context, chosen, now=now)
+            rows, items = recommended(self._loaded, person.question(context), wish, person.words(context))
+            person.shown.add(rows, [item.item_id for item in items], chosen, now=now)
             took = (time.perf_counter() - started) * 1000
             return Recommendations(items=items, release=self.release.id, milliseconds=took, context=context)
 
@@ -169,13 +165,13 @@ class Engine:
         with self._lock:
             self._notice()
             row = self._loaded.row_of(item_id)
-            question = self._question(context)
+            question = self._person.question(context)
             parts = parts_of(question, self.model, np.array([row]))
             return Explanation(
                 item_id=item_id,
                 title=self.catalogue.title(row),
                 score=float(parts.scores[0]),
-                parts=reasons_of(parts, 0, question, self._words(context)),
+                parts=reasons_of(parts, 0, question, self._person.words(context)),
             )
 
     def feedback(self, given: Feedback) -> int:
@@ -184,10 +180,12 @@ class Engine:
             self._notice()
             number = opinions.give(self.store, given, self.catalogue.item(self._loaded.row_of(given.item_id)))
             stored = self.store.event(number)
-            self._history.remove(number)
+            # Said twice it counts once.
+            self._person.history.remove(number)
             if stored is not None:
-                self._history.add(number, stored.event)
-            self._closed = opinions.closed(self.store)
+                self._person.add(number, stored.event)
+            self._person.closed = opinions.closed(self.store)
+            self._learn_on()
             return number
 
     def undo(self, feedback_id: int | None = None) -> Feedback:
@@ -201,7 +199,7 @@ class Engine:
         """The person's interests as clusters of their history."""
         with self._lock:
             self._notice()
-            return self._profile_now()
+            return self._person.profile()
 
     def rename_cluster(self, cluster_id: int, name: str) -> Profile:
         """The profile after an interest got the person's own name, or "" for an automatic one."""
@@ -213,8 +211,14 @@ class Engine:
         """The profile after an interest's items left the lists, or came back."""
         with self._lock:
             profile = profiles.mute(self.store, cluster_id, muted=muted)
-            self._muted = muted_items(profile, self._loaded)
+            self._person.heed(profile)
             return profile
+
+    def use_personal_weights(self, on: bool) -> None:
+        """Train personal weights on this device and use them from now on; or forget them."""
+        with self._lock:
+            personal.switch(self.store, on=on)
+            self._person.personal = learned(self.store, self._loaded)
 
     def add_items(self, items: Sequence[Item]) -> None:
         """Make new items recommendable at once, by their texts; they outlast restarts and releases.
@@ -259,68 +263,35 @@ class Engine:
     def _use(self, loaded: Loaded, stamp: Stamp) -> None:
         self._stamp = stamp
         self._loaded = loaded
-        self._history = LiveHistory(
-            loaded.index.row_of, weights=loaded.released.weights, texts=loaded.released.encoder is not None
-        )
         self._read_store()
 
     def _read_store(self) -> None:
         """Hold what the store holds now."""
-        loaded = self._loaded
-        self._version = self.store.data_version()
-        self._history.load((stored.id, stored.event) for stored in self.store.events())
-        texts = TextVectors(self.store, loaded.released.encoder, loaded.index.whitening)
-        self._reader = Reader(loaded, texts, lambda number: self._text(number) or "")
-        profile = profiles.stored_profile(self.store)
-        self._muted = None
-        if profile is not None and any(cluster.muted for cluster in profile.clusters):
-            # Under another release the muted interests are found again by their entries.
-            known = profile.space == _space(loaded)
-            self._muted = muted_items(profile if known else self._profile_now(), loaded)
-        self._closed = opinions.closed(self.store)
-        self._steering = Steering(**self.store.value(STEERING, {}))
-        self._shown = Shown(self.store, loaded, now=int(self.now()))
+        self._person = Person(self.store, self._loaded, now=int(self.now()))
 
     def _notice(self) -> None:
         """Follow what another process did to the store or to the installed release."""
         if _stamp(self.device) != self._stamp:
             self._switch()
-        elif self.store.data_version() != self._version:
+        elif self.store.data_version() != self._person.version:
             self._read_store()
 
-    def _question(self, context: Context) -> Question:
-        return question_of(self._reader.now(self._history, context), self.model)
+    def _learn_on(self) -> None:
+        """Train personal weights again once there is enough to learn, beside the calls and not within one."""
+        busy = self._learning is not None and self._learning.is_alive()
+        if self._person.has_more_to_learn and not busy:
+            self._learning = Thread(target=self._learn, name="personal weights", daemon=True)
+            self._learning.start()
 
-    def _wish(self, k: int, context: Context, steering: Steering) -> Wish:
-        now = int(self.now())
-        allowed = allowed_now(
-            self._loaded, self._history.table, self._closed, session=context.session, muted=self._muted, now=now
-        )
-        return Wish(
-            k=k,
-            steering=steering,
-            allowed=allowed,
-            fresh=self._loaded.fresh(now),
-            shown=self._shown.items,
-            provider_shown=self._shown.providers,
-        )
-
-    def _words(self, context: Context) -> Words:
-        return Words(title=self.catalogue.title, text=self._text, asked=context.text)
-
-    def _profile_now(self) -> Profile:
-        told = told_now(self._history, self._reader)
-        profile = profiles.profile_now(self.store, told, space=_space(self._loaded))
-        self._muted = muted_items(profile, self._loaded)
-        return profile
-
-    def _text(self, number: int) -> str | None:
-        stored = self.store.event(number)
-        return None if stored is None else stored.event.text
-
-
-def _space(loaded: Loaded) -> str:
-    return profiles.space_of(loaded.index.encoder_hash, loaded.index.whitening)
+    def _learn(self) -> None:
+        person = self._person
+        # A store that was closed or erased meanwhile has nothing to learn from.
+        with suppress(FedrecError):
+            vector = learned(self.store, person.loaded)
+            with self._lock:
+                # Not for whoever came after an erasure or under another release.
+                if self._person is person:
+                    person.personal = vector
 
 
 def _stamp(device: Path) -> Stamp:
