@@ -59,20 +59,28 @@ def test_an_entry_is_there_when_the_store_is_opened_again(store):
         assert read_device_events(again) == EVENTS
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    with Store.create(tmp_path_factory.mktemp("device"), keys="file") as made:
+        write(made, EVENTS)
+        yield made
+
+
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_any_edited_line_is_detected(tmp_path_factory, data):
-    with Store.create(tmp_path_factory.mktemp("device"), keys="file") as store:
-        write(store, EVENTS)
-        number = data.draw(st.integers(0, 3))
-        line = store.ledger_lines()[number]
-        at = data.draw(st.integers(0, len(line) - 1))
-        character = data.draw(st.characters(exclude_categories=["Cs"]).filter(lambda new: new != line[at]))
-        edit(store, number, line[:at] + character + line[at + 1 :])
+def test_any_edited_line_is_detected(written, data):
+    number = data.draw(st.integers(0, 3))
+    line = written.ledger_lines()[number]
+    at = data.draw(st.integers(0, len(line) - 1))
+    character = data.draw(st.characters(exclude_categories=["Cs"]).filter(lambda new: new != line[at]))
+    edit(written, number, line[:at] + character + line[at + 1 :])
+    try:
         with pytest.raises(VerificationError, match=f"entry {number} does not continue the chain"):
-            DeviceLedger(store)
+            DeviceLedger(written)
         with pytest.raises(VerificationError):
-            read_device_events(store)
+            read_device_events(written)
+    finally:
+        edit(written, number, line)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -172,8 +172,9 @@ class Database:
             self._require_no_transaction()
             self._connect()
             name, key = new_key()
-            self._source.write(name, key)
+            # Named before it is kept, and forgotten while it is named: no kill leaves a key that nobody knows of.
             write_names(self.folder / NAMES_FILE, [*self._names, name])
+            self._source.write(name, key)
             try:
                 change_key(self._open(), key, path=self.path)
             finally:
@@ -261,9 +262,9 @@ class Database:
             # Every page is under the working key, in the file too, before the other key goes.
             if not self._checkpoint():
                 raise RefusedError(f"{self.path} is being read by another process. Try again, or stop it.")
-            write_names(self.folder / NAMES_FILE, [name])
             for other in set(names) - {name}:
                 self._source.forget(other)
+            write_names(self.folder / NAMES_FILE, [name])
         self._names = [name]
 
     def _connect_with_one_of(self, keys: Mapping[str, bytes]) -> str | None:
@@ -292,8 +293,8 @@ def _make(folder: Path, source: KeySource) -> None:
             leftover.unlink()
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     name, key = new_key()
-    source.write(name, key)
     write_names(folder / NAMES_FILE, [name])
+    source.write(name, key)
     with speaking(draft):
         connection = connect(draft, key)
         try:
