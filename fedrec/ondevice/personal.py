@@ -115,10 +115,12 @@ def trained(model: LinearModel, history: History, texts: Floats, *, how: Trainin
     if lesson is None:
         return vector
     settings = how or Training()
-    for _ in range(settings.steps):
-        vector -= np.float32(settings.rate) * lesson.gradient(vector)
-    # A release whose scores overflow must not leave weights behind that do.
-    return vector if np.isfinite(vector).all() else np.zeros_like(vector)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(settings.steps):
+            vector -= np.float32(settings.rate) * lesson.gradient(vector)
+        # What did not help on what it saw, or overflowed, helps nowhere.
+        helps = lesson.loss(vector) < lesson.loss(np.zeros_like(vector))
+    return vector if helps else np.zeros_like(vector)
 
 
 def lesson_of(model: LinearModel, history: History, texts: Floats, *, negatives: int = _NEGATIVES) -> Lesson | None:
