@@ -2,17 +2,24 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from fedrec.ondevice.feedback import Action
 
 # The last second of the year 9999: what an ISO date can still say.
 _LAST_SECOND = 253_402_300_799
 
+
+def _whole(number: object) -> object:
+    """25.0 is a whole number to JSON, as 25 is."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+WHOLE = BeforeValidator(_whole)
 ItemId = Annotated[str, Field(min_length=1, max_length=512)]
 Text = Annotated[str, Field(max_length=2000)]
 Label = Annotated[str, Field(max_length=100)]
-Time = Annotated[int, Field(ge=0, le=_LAST_SECOND)]
+Time = Annotated[int, Field(ge=0, le=_LAST_SECOND), WHOLE]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Value = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
@@ -21,6 +28,31 @@ class Asked(BaseModel):
     """A request: no field that is not known, no value of another type."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Moment(BaseModel):
+    """What is going on right now; nothing of it is stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    context: Text = Field(default="", description="What the person would like, in words.")
+    session: list[ItemId] = Field(default=[], max_length=50, description="Items being looked at, newest last.")
+    label: Label = Field(default="", description="Such as `evening`: what was recorded under it counts more.")
+
+
+class Wish(Moment):
+    """The list that is asked for."""
+
+    k: int = Field(default=10, ge=1, le=100, description="How many items.")
+
+
+class Words(BaseModel):
+    """What a title is looked for by."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Annotated[str, Field(min_length=1, max_length=200)] = Field(description="Words of a title.")
+    limit: int = Field(default=10, ge=1, le=50, description="How many items.")
 
 
 class ItemEvent(Asked):
@@ -63,13 +95,15 @@ class FeedbackGiven(Asked):
 class Undo(Asked):
     """Which feedback to take back; the last one if absent."""
 
-    id: Annotated[int, Field(ge=0, le=2**62)] | None = None
+    id: Annotated[int, Field(ge=0, le=2**62), WHOLE] | None = None
 
 
 class ClusterChange(Asked):
     """A new name for an interest, or whether it is muted."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    name: Annotated[str, Field(max_length=60)] | None = Field(
+        default=None, description="The person's own name for it; an empty one brings the automatic name back."
+    )
     muted: bool | None = None
 
 
@@ -81,7 +115,7 @@ class SettingsChange(Asked):
     fresh_share: Share | None = Field(default=None, description="At least this share of new items.")
     provider_share: Share | None = Field(default=None, description="One provider takes at most this share; 1: off.")
     topic_share: Share | None = Field(default=None, description="One topic takes at most this share; 1: off.")
-    max_shown: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+    max_shown: Annotated[int, Field(ge=0, le=10_000), WHOLE] | None = Field(
         default=None, description="An item rests when it was shown this often without an answer; 0: never."
     )
 
@@ -109,7 +143,7 @@ class StateTold(Asked):
 class Pause(Asked):
     """For how long the device takes no part; 0 ends a pause."""
 
-    hours: Annotated[int, Field(ge=0, le=24 * 366)]
+    hours: Annotated[int, Field(ge=0, le=24 * 366), WHOLE]
 
 
 class Erase(Asked):

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from typing import Self
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ def listen(port: int) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((LOOPBACK, port))
+        made.listen()
     except OSError as error:
         made.close()
         raise DataError(
@@ -27,30 +29,36 @@ def listen(port: int) -> socket.socket:
 
 def serve(app: FastAPI, listening: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
     """Answer requests until a signal says stop; `ready` is called once requests are taken."""
-    config = uvicorn.Config(
-        app,
-        # The plain ones: what a small computer has, whatever else is installed here.
-        loop="asyncio",
-        http="h11",
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_level="critical",
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=5,
-    )
-    _Server(config, ready).run(sockets=[listening])
+    Server.of(app, ready).run(sockets=[listening])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn's server, which says when it is there."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._ready = ready
 
+    @classmethod
+    def of(cls, app: FastAPI, ready: Callable[[], None]) -> Self:
+        """A server of the agent that logs nothing of what it is asked."""
+        config = uvicorn.Config(
+            app,
+            # The plain ones: what a small computer has, whatever else is installed here.
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level="critical",
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=5,
+        )
+        return cls(config, ready)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take requests, then say so."""
         await super().startup(sockets)
         self._ready()

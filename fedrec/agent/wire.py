@@ -102,22 +102,22 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """A group of tastes found on the device. weight: its share of the history, 0 to 1."""
+    """An interest that the device found. share: of the history's weight; examples: what it is made of."""
 
     id: int
     name: str
-    weight: float
+    share: float
+    named: bool
+    muted: bool
     entries: int
     examples: tuple[str, ...]
-    muted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What the device thinks that the person likes, and what was turned away by hand."""
+    """The interests, largest first."""
 
     clusters: tuple[Cluster, ...]
-    events: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +179,15 @@ class Participation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The release that recommends now, and those one could go back to."""
+    """The release that recommends now, and those one could go back to.
+
+    reads_texts: whether it understands words of the person.
+    """
 
     id: str
     round: int
     items: int
+    reads_texts: bool
     earlier: tuple[str, ...]
 
 

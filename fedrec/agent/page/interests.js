@@ -24,10 +24,10 @@ function interest(cluster, changed) {
     () => change({ muted: !cluster.muted }, cluster.muted ? `${cluster.name} is back.` : `${cluster.name} is muted.`),
     cluster.muted ? "Muted" : "Mute");
   const rename = button({ className: "quiet rename", aria: { label: `Rename ${cluster.name}` } },
-    () => edit(row, cluster, (name) => change({ name }, `Now called ${name}.`)), "Rename");
+    () => edit(row, cluster, (name) => change({ name }, name ? `Now called ${name}.` : "It has its automatic name again.")), "Rename");
   row.append(
-    el("div", { className: "head" }, el("strong", { className: "name" }, cluster.name), el("span", { className: "share" }, percent(cluster.weight))),
-    bar(cluster.weight),
+    el("div", { className: "head" }, el("strong", { className: "name" }, cluster.name), el("span", { className: "share" }, percent(cluster.share))),
+    bar(cluster.share),
     el("p", { className: "note" }, cluster.examples.join(" · ")),
     el("div", { className: "row" }, mute, rename));
   return row;
@@ -36,9 +36,10 @@ function interest(cluster, changed) {
 /** Turn a name into a field; Enter keeps what was written, Escape leaves it as it was. */
 function edit(row, cluster, keep) {
   const before = [...row.children];
-  const field = el("input", { type: "text", value: cluster.name, maxLength: 60, required: true, aria: { label: `New name for ${cluster.name}` } });
+  const field = el("input", { type: "text", value: cluster.name, maxLength: 60, placeholder: "Empty: the automatic name",
+    aria: { label: `New name for ${cluster.name}` } });
   const back = () => { row.replaceChildren(...before); row.querySelector(".rename").focus(); };
-  const done = button({ className: "strong" }, async () => { if (field.value.trim()) await keep(field.value.trim()); }, "Keep");
+  const done = button({ className: "strong" }, () => keep(field.value.trim()), "Keep");
   field.addEventListener("keydown", (event) => {
     if (event.key === "Enter") done.click();
     if (event.key === "Escape") back();

@@ -1,0 +1,48 @@
+"""How the page comes in: its own files, and the ticket that becomes a session."""
+
+from importlib import resources
+from types import MappingProxyType
+
+from fastapi import APIRouter, Request, Response
+
+from fedrec.agent.guard import DOOR
+from fedrec.agent.routes.asking import REFUSALS, Entrance
+from fedrec.agent.schemas import Ticket
+from fedrec.agent.wire import Entered, PageAddress
+from fedrec.errors import RefusedError
+
+_TYPES = MappingProxyType({".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"})
+
+# The one address that asks for no token: it takes the ticket.
+entrance = APIRouter(tags=["page"], responses=REFUSALS)
+router = APIRouter(prefix="/v1", tags=["page"], responses=REFUSALS)
+
+
+class NoEntryError(RefusedError):
+    """The ticket opens nothing; the agent answers 401."""
+
+
+def page_files() -> dict[str, Response]:
+    """The page's files by the path under which they are served."""
+    found = {}
+    for file in resources.files("fedrec.agent").joinpath("page").iterdir():
+        suffix = file.name[file.name.rfind(".") :]
+        if suffix in _TYPES:
+            found[f"/page/{file.name}"] = Response(file.read_bytes(), media_type=_TYPES[suffix])
+    return {"/": found.pop("/page/index.html"), **found}
+
+
+@entrance.post(DOOR)
+def enter(ticket: Ticket, request: Request, response: Response, sessions: Entrance) -> Entered:
+    """Change the ticket of the page's address, once, for a session: a cookie and a secret."""
+    session = sessions.enter(ticket.ticket)
+    if session is None:
+        raise NoEntryError("This address was used already, or is too old. Open the page anew: fedrec client page.")
+    response.set_cookie(request.app.state.cookie, session.cookie, httponly=True, samesite="strict", path="/")
+    return Entered(secret=session.secret)
+
+
+@router.post("/page", status_code=201)
+def page_address(request: Request, sessions: Entrance) -> PageAddress:
+    """An address that opens the person's page, once, within five minutes."""
+    return PageAddress(address=f"http://127.0.0.1:{request.app.state.port}/#ticket={sessions.ticket()}")

@@ -1,0 +1,122 @@
+"""What belongs to the person: what was spent, whether to take part, taking everything along, erasing it."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+
+from fedrec.agent import wire
+from fedrec.agent.routes.asking import REFUSALS, Device
+from fedrec.agent.schemas import Erase, ParticipationChange, Pause, StateTold
+from fedrec.ondevice import participation as taking_part
+from fedrec.ondevice.device_state import DeviceState, tell
+from fedrec.ondevice.engine import Engine
+from fedrec.ondevice.privacy_facts import privacy_facts
+from fedrec.ondevice.releases import installed
+
+router = APIRouter(prefix="/v1", tags=["rights"], responses=REFUSALS)
+_HOUR = 3600
+
+
+@router.get("/privacy")
+def privacy(device: Device) -> wire.Privacy:
+    """What taking part has spent, in words and numbers, and what was uploaded last."""
+    facts = privacy_facts(device.store)
+    uploads = tuple(
+        wire.Upload(time=one.time, round=one.round, bytes=one.bytes, kind=one.kind) for one in facts.uploads
+    )
+    return wire.Privacy(
+        words=facts.words,
+        epsilon=facts.epsilon,
+        exact=facts.exact,
+        delta=facts.delta,
+        budget=facts.budget,
+        participations=facts.participations,
+        cap=facts.cap,
+        unit=facts.unit,
+        uploads=uploads,
+    )
+
+
+@router.get("/participation")
+def participation(device: Device) -> wire.Participation:
+    """Whether the device takes part in training; off until the person turns it on."""
+    return _decided(device)
+
+
+@router.put("/participation")
+def change_participation(change: ParticipationChange, device: Device) -> wire.Participation:
+    """Opt in, under the plan of the installed release and these conditions; or opt out."""
+    conditions = taking_part.Conditions(idle=change.idle, charging=change.charging, unmetered=change.unmetered)
+    if not change.on:
+        taking_part.opt_out(device.store)
+        taking_part.set_conditions(device.store, conditions)
+    elif change.epsilon is None and taking_part.participation(device.store).on:
+        taking_part.set_conditions(device.store, conditions)
+    else:
+        taking_part.opt_in(
+            device.store,
+            device.release.manifest,
+            now=device.now(),
+            conditions=conditions,
+            epsilon=change.epsilon,
+        )
+    return _decided(device)
+
+
+@router.post("/participation/pause")
+def pause(pause: Pause, device: Device) -> wire.Participation:
+    """Take no part for some hours; 0 ends a pause."""
+    taking_part.pause(device.store, until=device.now() + pause.hours * _HOUR if pause.hours else None)
+    return _decided(device)
+
+
+@router.put("/device")
+def device_state(state: StateTold, device: Device) -> wire.Participation:
+    """Say what the product knows of the device; it is believed for a quarter of an hour."""
+    tell(device.store, DeviceState(**state.model_dump()), now=device.now())
+    return _decided(device)
+
+
+@router.get("/export")
+def export(device: Device) -> dict[str, Any]:
+    """Everything that the device keeps of the person, in words that a person can read; never a key."""
+    return device.export()
+
+
+@router.post("/erase")
+def erase(sure: Erase, device: Device) -> wire.Erased:
+    """Erase everything of the person; what was released before cannot be called back."""
+    return wire.Erased(said=device.erase(forget_ledger=sure.forget_ledger))
+
+
+@router.get("/release")
+def release(device: Device) -> wire.Release:
+    """The release that recommends now."""
+    return _release(device)
+
+
+@router.post("/release/rollback")
+def roll_back(device: Device) -> wire.Release:
+    """Go back to the release before this one."""
+    device.roll_back()
+    return _release(device)
+
+
+def _decided(device: Engine) -> wire.Participation:
+    decided = taking_part.participation(device.store)
+    paused = decided.paused_until if decided.paused(device.now()) else None
+    return wire.Participation(
+        on=decided.on,
+        paused_until=None if paused is None else int(paused),
+        **asdict(decided.conditions),
+        possible=taking_part.plan_of_release(device.release.manifest) is not None,
+    )
+
+
+def _release(device: Engine) -> wire.Release:
+    now = device.release
+    earlier = tuple(one.id for one in installed(device.store.folder) if one.id != now.id)
+    return wire.Release(
+        id=now.id, round=now.round, items=len(device.catalogue), reads_texts=device.reads_texts, earlier=earlier
+    )

@@ -1,0 +1,98 @@
+"""An agent over a real device: its application, and callers of every sort."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from fedrec.agent.app import create_app
+from fedrec.agent.limits import Limits
+from fedrec.agent.tokens import agent_token
+from fedrec.ondevice.engine import Engine
+from tests.ondevice.device_worlds import a_device, a_release, a_world
+
+PORT = 8799
+HOME = f"http://127.0.0.1:{PORT}"
+HOSTILE = "<script>document.title='taken'</script>"
+
+
+@dataclass
+class Agent:
+    """An application with its token and its engine."""
+
+    app: FastAPI
+    token: str
+    engine: Engine
+
+    def caller(self, **headers: str) -> "Caller":
+        """Somebody who sends these headers and no other."""
+        return Caller(self.app, headers)
+
+    def product(self) -> "Caller":
+        """A product with the device's token."""
+        return self.caller(Authorization=f"Bearer {self.token}")
+
+
+@dataclass
+class Caller:
+    """Somebody who asks the application directly, and keeps its cookies; a fault inside it is raised."""
+
+    app: FastAPI
+    headers: dict[str, str]
+    cookies: httpx.Cookies = field(default_factory=httpx.Cookies)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The application's answer."""
+        return asyncio.run(self._request(method, path, **more))
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("POST", path, **more)
+
+    def put(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("PUT", path, **more)
+
+    async def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)
+        settings: Any = {"base_url": HOME, "headers": self.headers, "cookies": self.cookies}
+        async with httpx.AsyncClient(transport=transport, **settings) as client:
+            answer = await client.request(method, path, **more)
+            self.cookies.update(client.cookies)
+            return answer
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signed release of 60 items, the first of which has a hostile title."""
+    world = a_world(60)
+    titles = [HOSTILE, *world.titles[1:]]
+    return a_release(tmp_path_factory.mktemp("published"), replace(world, titles=titles))
+
+
+@pytest.fixture
+def engine(tmp_path: Path, release: Path) -> Iterator[Engine]:
+    with Engine.open(a_device(tmp_path / "device", release), keys="file") as opened:
+        yield opened
+
+
+def an_agent(engine: Engine, *, limits: Limits | None = None) -> Agent:
+    """The agent of an engine, as it would run on PORT."""
+    token = agent_token(engine.device)
+    return Agent(create_app(engine, token=token, port=PORT, limits=limits), token, engine)
+
+
+@pytest.fixture
+def agent(engine: Engine) -> Agent:
+    return an_agent(engine)
+
+
+@pytest.fixture
+def product(agent: Agent) -> Caller:
+    return agent.product()
