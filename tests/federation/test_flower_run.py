@@ -1,67 +1,22 @@
 """`flwr run .` on a SuperLink in simulation mode does what `fedrec simulate` does."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fedrec.data.synthetic import write_world
 from fedrec.release import public_key, verify_release
+from tests.federation.superlinks import BIN, superlink
 
 REPOSITORY = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 USERS = 24
 
 pytestmark = [pytest.mark.flower, pytest.mark.slow]
 
 
-@pytest.fixture
-def superlink(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A SuperLink of our own on a free port; yields the environment that `flwr` needs to find it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    home = tmp_path / "flwr"
-    home.mkdir()
-    (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "own"\n\n[superlink.own]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
-    )
-    environment = os.environ | {
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-    }
-    log = (tmp_path / "superlink.log").open("w")
-    process = subprocess.Popen(
-        [
-            BIN / "flower-superlink",
-            *("--simulation", "--insecure", "--disable-runtime-dependency-installation"),
-            *("--host", "127.0.0.1", "--port", str(port)),
-        ],
-        env=environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        _wait_for(port, process)
-        yield environment
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        log.close()
-
-
-def test_flwr_run_trains_and_releases_what_simulate_does(superlink: dict[str, str], tmp_path: Path) -> None:
+def test_flwr_run_trains_and_releases_what_simulate_does(tmp_path: Path) -> None:
     write_world(tmp_path / "world", users=USERS, items=60, seed=3)
     scenario = tmp_path / "scenario.toml"
     scenario.write_text(
@@ -69,18 +24,19 @@ def test_flwr_run_trains_and_releases_what_simulate_does(superlink: dict[str, st
         '[evaluation]\nbaselines = ["popularity"]\n'
     )
     run = {"scenario": str(scenario), "data": str(tmp_path / "world"), "out": str(tmp_path / "under-flower")}
-    subprocess.run(
-        [
-            *(BIN / "flwr", "run", ".", "own", "--stream"),
-            *("--federation-config", f"num-supernodes={USERS}"),
-            *("--run-config", " ".join(f'{key}="{value}"' for key, value in run.items())),
-        ],
-        cwd=REPOSITORY,
-        env=superlink,
-        check=True,
-        timeout=400,
-        stdout=subprocess.DEVNULL,
-    )
+    with superlink(tmp_path, simulation=True) as (environment, _):
+        subprocess.run(
+            [
+                *(BIN / "flwr", "run", ".", "own", "--stream"),
+                *("--federation-config", f"num-supernodes={USERS}"),
+                *("--run-config", " ".join(f'{key}="{value}"' for key, value in run.items())),
+            ],
+            cwd=REPOSITORY,
+            env=environment,
+            check=True,
+            timeout=400,
+            stdout=subprocess.DEVNULL,
+        )
     subprocess.run(
         [BIN / "fedrec", "simulate", scenario, "--data", run["data"], "--out", tmp_path / "in-process", "--json"],
         check=True,
@@ -95,14 +51,3 @@ def test_flwr_run_trains_and_releases_what_simulate_does(superlink: dict[str, st
     assert flower["validation"]["mrr"]["value"] == pytest.approx(local["validation"]["mrr"]["value"], abs=0.02)
     (release,) = (path for path in (tmp_path / "under-flower/releases").iterdir() if path.name.startswith("00003"))
     verify_release(release, public_key(tmp_path / "under-flower/signing.pub"))
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            raise AssertionError("The SuperLink stopped at once; see superlink.log.")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("The SuperLink does not listen.")
