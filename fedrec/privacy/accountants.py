@@ -56,7 +56,9 @@ def rdp_epsilon(spending: Spending, *, delta: float) -> float:
     if min((spend.noise_multiplier for spend, _ in spending), default=0.0) < _LEAST_NOISE:
         # Too little noise for the series of a sub-sampled step; without sampling it is bounded in closed form.
         return epsilon_without_amplification(spending, delta=delta)
-    return float(_rdp(spending).get_epsilon(delta))
+    divergences = _rdp(spending)
+    with _quiet():
+        return float(divergences.get_epsilon(delta))
 
 
 @lru_cache(maxsize=64)
@@ -169,7 +171,7 @@ def _history(spending: Spending) -> list[tuple[float, float, int]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without dp-accounting's note on every order that it leaves out: fewer orders, a looser bound, no fault."""
+    """Without dp-accounting's notes on orders: one left out loosens the bound, one under 0 is the rounding of a zero."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -227,6 +227,7 @@ def test_a_billion_participations_are_planned_as_fast_as_ten() -> None:
         ("--noise-multiplier nan --delta 1e-6 --participations 3", "--noise-multiplier is nan"),
         ("--noise-multiplier many --delta 1e-6 --participations 3", "many"),
         ("--noise-multiplier 1 --participations 3", "--delta"),
+        ("--epsilon 1 --delta 1e-6 --sampling poisson --sampling-rate 1e-300 --rounds 10", "next to no noise"),
     ],
 )
 def test_the_command_fails_with_one_line_and_exit_code_2(arguments: str, says: str) -> None:
