@@ -37,6 +37,8 @@ CATALOGUE_SCHEMA = pl.Schema(
         "text": pl.String,
         "category": pl.String,
         "popularity": pl.Float32,
+        "provider": pl.String,
+        "published": pl.Int64,
     }
 )
 _ROW_GROUP = 16_384

@@ -16,6 +16,7 @@ Doubles = npt.NDArray[np.float64]
 START = 1_704_067_200
 DAY = 86_400
 FACETS = 4
+_ITEMS_PER_PROVIDER = 20
 
 # People come in blocks with their own random stream, always drawn whole: neither the size of a
 # chunk nor the number of people changes anyone's history.
@@ -127,9 +128,23 @@ def make_items(count: int, seed: int, config: WorldConfig) -> Items:
             "text": [text for _, text in texts],
             "category": [THEMES[theme].name for theme in themes],
             "popularity": pl.Series(sales, dtype=pl.Float32),
+            **_origins(released, seed),
         }
     )
     return Items(themes, facets, weights, released, catalogue)
+
+
+def _origins(released: Ints, seed: int) -> dict[str, pl.Series]:
+    """Who offers each item and since when, by a random stream of its own: a few providers offer most."""
+    rng = np.random.default_rng([seed, 4])
+    shares = 1 / np.arange(1, 2 + len(released) // _ITEMS_PER_PROVIDER)
+    providers = rng.choice(len(shares), len(released), p=shares / shares.sum())
+    age = rng.exponential(2 * 365 * DAY, len(released)).astype(np.int64)
+    published = np.where(released > START, released, START - age)
+    return {
+        "provider": pl.Series([f"Provider {provider + 1}" for provider in providers]),
+        "published": pl.Series(published, dtype=pl.Int64),
+    }
 
 
 def make_tastes(users: int, items: Items, seed: int, config: WorldConfig) -> Tastes:

@@ -42,6 +42,8 @@ def test_every_shipped_mapping_is_valid_and_says_where_its_data_comes_from(name:
         ('file = "events.csv"', "file = []", "`file` must name at least one file"),
         ('kind = "rate"', 'kind = "rate"\nseparator = ""', "`separator` must be something"),
         ('title = "title"', 'title = "title"\nlists = { title = ";" }', "`lists` may name only columns"),
+        ('title = "title"', 'title = "title"\npublished_pattern = "(x"', "`published_pattern` is not a regular"),
+        ('title = "title"', 'title = "title"\npublished_pattern = "x"', "`published_pattern` is not a regular"),
         ('kind = "rate"', '[events.kind]\ncolumn = "@label"', "needs `label`"),
     ],
 )

@@ -50,6 +50,7 @@ def test_movielens_100k_is_imported_with_latin_1_titles_and_genres_in_words(tmp_
     assert catalogue["title"].to_list() == ["Kolya (1996)", "Misérables, Les (1995)"]
     assert catalogue["text"][0] == "Kolya (1996). Animation, Children"
     assert catalogue["category"].to_list() == ["Animation", "Animation"]
+    assert catalogue["published"].to_list() == [854_064_000, 788_918_400]
 
 
 def test_movielens_1m_is_imported_with_its_double_colons(tmp_path: Path) -> None:
@@ -57,6 +58,8 @@ def test_movielens_1m_is_imported_with_its_double_colons(tmp_path: Path) -> None
     assert (info.users, info.items, info.events) == (2, 2, 2)
     catalogue = Dataset.open(tmp_path / "out").catalogue()
     assert catalogue["title"].to_list() == ["One Flew: Over the Cuckoo's Nest (1975)", "Café (1996)"]
+    assert catalogue["published"].to_list() == [157_766_400, 820_454_400]
+    assert catalogue["provider"].null_count() == 2
 
 
 def test_a_copy_of_movielens_1m_that_somebody_made_utf_8_keeps_its_accents(tmp_path: Path) -> None:

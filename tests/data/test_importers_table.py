@@ -159,11 +159,12 @@ def test_amazon_reviews_are_imported_from_packed_json_lines(tmp_path: Path) -> N
         "price": None,
         "store": "x",
         "categories": ["Beauty", "Hair"],
-        "details": {"a": "b"},
+        "details": {"a": "b", "Date First Available": "October 5, 2018"},
         "parent_asin": "B00",
         "bought_together": None,
     }
-    bare = {**meta, "parent_asin": "B01", "description": [], "categories": [], "rating_number": None}
+    nothing = {"description": [], "categories": [], "rating_number": None, "store": None, "details": {}}
+    bare = {**meta, "parent_asin": "B01", **nothing}
     (tmp_path / "All_Beauty.jsonl.gz").write_bytes(gzip.compress((json.dumps(review) + "\n").encode() * 2))
     (tmp_path / "meta_All_Beauty.jsonl").write_text(json.dumps(meta) + "\n" + json.dumps(bare) + "\n")
     info = import_table(tmp_path, mapping=shipped_mapping("amazon"), out=tmp_path / "out")
@@ -172,8 +173,8 @@ def test_amazon_reviews_are_imported_from_packed_json_lines(tmp_path: Path) -> N
     assert (event["kind"], event["value"], event["timestamp"]) == ("rate", 5.0, 1588687728)
     assert event["text"] == 'Lovely. Smells <br /> "good"'
     first, second = Dataset.open(tmp_path / "out").catalogue().rows()
-    assert first == ("B00", "Hair Spray", "Hair Spray. Beauty, Hair. Strong., Light.", "Beauty", 10.0)
-    assert second == ("B01", "Hair Spray", "Hair Spray", None, None)
+    assert first == ("B00", "Hair Spray", "Hair Spray. Beauty, Hair. Strong., Light.", "Beauty", 10.0, "x", 1538697600)
+    assert second == ("B01", "Hair Spray", "Hair Spray", None, None, None, None)
 
 
 def test_mind_clicks_come_from_impressions_and_from_the_history_before_them(tmp_path: Path) -> None:
@@ -223,3 +224,31 @@ def test_lists_of_parquet_hold_many_items(tmp_path: Path) -> None:
     frame.write_parquet(inputs / "events.csv")
     import_table(inputs, mapping=load_mapping(inputs / "mapping.toml"), out=tmp_path / "out")
     assert events_of(tmp_path)["item_id"].to_list() == ["a", "b"]
+
+
+DATED = """provider = "maker"
+published = "since"
+time_format = "%Y-%m-%d"
+"""
+
+
+def test_items_may_have_a_provider_and_a_time(tmp_path: Path) -> None:
+    items = "id,title,maker,since\na,One,Acme,1969-12-31\nb,Two,,\n"
+    import_rows(tmp_path, HEAD + "u,a,1,3\n", items=items, mapping=MAPPING + DATED)
+    catalogue = Dataset.open(tmp_path / "out").catalogue()
+    assert catalogue["provider"].to_list() == ["Acme", None]
+    assert catalogue["published"].to_list() == [-86_400, None]
+
+
+def test_a_time_of_an_item_in_another_form_is_an_error_with_its_line(tmp_path: Path) -> None:
+    items = "id,title,maker,since\na,One,Acme,2001-01-01\nb,Two,,last week\n"
+    with pytest.raises(DataError, match=r"items\.csv, line 3: the time of publication"):
+        import_rows(tmp_path, HEAD + "u,a,1,3\n", items=items, mapping=MAPPING + DATED)
+
+
+def test_a_pattern_finds_the_time_within_a_cell_and_is_never_an_error(tmp_path: Path) -> None:
+    items = "id,title\na,A Film (1970)\nb,No Film\nc,Another (197)\nd,Far (9999)\n"
+    year = 'published = "title"\npublished_pattern = \'\\((\\d+)\\)$\'\ntime_unit = "year"\n'
+    import_rows(tmp_path, HEAD + "u,a,1,3\n", items=items, mapping=MAPPING + year)
+    published = Dataset.open(tmp_path / "out").catalogue()["published"].to_list()
+    assert published[:2] == [0, None]

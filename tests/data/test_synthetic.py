@@ -67,6 +67,14 @@ def test_more_people_leave_the_first_ones_as_they_were(world: World) -> None:
     assert few.events.equals(world.events.head(len(few.events)))
 
 
+def test_a_few_providers_offer_most_items_and_nothing_is_newer_than_its_release(world: World) -> None:
+    catalogue = world.items.catalogue
+    counts = catalogue["provider"].value_counts(sort=True)["count"]
+    assert 5 < len(counts) <= 31
+    assert counts[0] > 3 * counts.median()  # type: ignore[operator]
+    assert (catalogue["published"].to_numpy() <= world.items.released).all()
+
+
 def test_the_folder_holds_what_memory_holds(world: World, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     info = write_world(

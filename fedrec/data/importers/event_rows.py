@@ -11,10 +11,10 @@ from fedrec.data.importers.files import PlainFile
 from fedrec.data.importers.mapping import IGNORE, LABEL, EventTable, ListRule, event_columns
 from fedrec.data.importers.repairs import count_repairs, first_of
 from fedrec.data.importers.tables import RawTable, read_table
+from fedrec.data.importers.times import is_time, seconds
 from fedrec.errors import DataError
 
 _END_OF_TIME = 4_102_444_800  # 2100-01-01
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _COLUMNS = ("user_id", "item_id", "timestamp", "kind", "value", "text", "context")
 _FAULTS = {
     "time": "the time is not a number, or not of the mapping's `time_format`",
@@ -60,31 +60,14 @@ def _with_times(raw: RawTable, table: EventTable) -> pl.LazyFrame:
         LINE,
         pl.col(table.user).alias("user_id"),
         (pl.col(table.item) if table.item else nothing).alias("item_id"),
-        _seconds(time, raw.frame.collect_schema()[table.timestamp], table.time).alias("timestamp"),
-        _is_time(time, raw.frame.collect_schema()[table.timestamp], table.time).alias("time_read"),
+        seconds(time, raw.frame.collect_schema()[table.timestamp], table.time).alias("timestamp"),
+        is_time(time, raw.frame.collect_schema()[table.timestamp], table.time).alias("time_read"),
         time.is_not_null().alias("time_given"),
         value.cast(pl.Float32, strict=False).alias("value"),
         value.is_not_null().alias("value_given"),
         (pl.col(table.kind.column) if table.kind.column not in (None, LABEL) else nothing).alias("label"),
         **texts,
     )
-
-
-def _seconds(time: pl.Expr, kind: pl.DataType, form: str) -> pl.Expr:
-    """Whole seconds since 1970, null where there are none that fit."""
-    if kind == pl.Datetime:
-        return time.dt.epoch("s")
-    if form not in _PER_SECOND:
-        return time.str.to_datetime(form, strict=False, ambiguous="earliest").dt.epoch("s")
-    whole = time.cast(pl.Int64, strict=False) // _PER_SECOND[form]
-    rounded = (time.cast(pl.Float64, strict=False) / _PER_SECOND[form]).floor().cast(pl.Int64, strict=False)
-    return pl.coalesce(whole, rounded)
-
-
-def _is_time(time: pl.Expr, kind: pl.DataType, form: str) -> pl.Expr:
-    if kind == pl.Datetime or form not in _PER_SECOND:
-        return _seconds(time, kind, form).is_not_null()
-    return time.cast(pl.Float64, strict=False).is_not_nan()
 
 
 def _one_row_per_item(rows: pl.LazyFrame, many: ListRule) -> pl.LazyFrame:

@@ -8,14 +8,20 @@ from fedrec.data.importers.delimited import LINE
 from fedrec.data.importers.files import PlainFile
 from fedrec.data.importers.mapping import FLAGS, CatalogueTable, catalogue_columns
 from fedrec.data.importers.repairs import count_repairs, first_of
-from fedrec.data.importers.tables import read_table
+from fedrec.data.importers.tables import RawTable, read_table
+from fedrec.data.importers.times import seconds
 from fedrec.errors import DataError
+
+_FAULTS = {
+    "popularity": "the popularity is not a number",
+    "published": "the time of publication is not a number, or not of the mapping's `time_format`",
+}
 
 
 def read_items(file: PlainFile, table: CatalogueTable) -> tuple[pl.DataFrame, Counter[str]]:
     """The items of one file in the file's order, and what was mended or left out.
 
-    Raises DataError if the popularity of an item is not a number.
+    Raises DataError if the popularity of an item is not a number, or its time of publication no time.
     """
     raw = read_table(file, table.layout, catalogue_columns(table))
     rows = raw.frame.with_columns(
@@ -24,6 +30,7 @@ def read_items(file: PlainFile, table: CatalogueTable) -> tuple[pl.DataFrame, Co
     )
     popularity = pl.col(table.popularity) if table.popularity else pl.lit(None, pl.String)
     number = popularity.cast(pl.Float32, strict=False)
+    published, is_published = _published(raw, table)
     parts = [pl.col(table.title), *(_words(name, table) for name in table.text)]
     frame = raw.collect(
         rows.select(
@@ -33,7 +40,11 @@ def read_items(file: PlainFile, table: CatalogueTable) -> tuple[pl.DataFrame, Co
             pl.concat_str(parts, separator=". ", ignore_nulls=True).alias("text"),
             _first(table).alias("category"),
             pl.when(number.is_finite()).then(number).alias("popularity"),
-            (popularity.is_not_null() & number.is_null()).alias("fault"),
+            (pl.col(table.provider) if table.provider else pl.lit(None, pl.String)).alias("provider"),
+            published.alias("published"),
+            first_of({"popularity": popularity.is_not_null() & number.is_null(), "published": ~is_published}).alias(
+                "fault"
+            ),
             first_of(
                 {
                     "item_without_id": pl.col(table.id).is_null(),
@@ -43,12 +54,25 @@ def read_items(file: PlainFile, table: CatalogueTable) -> tuple[pl.DataFrame, Co
             ).alias("repair"),
         )
     )
-    faulty = frame.filter("fault").sort(LINE).head(1)
+    faulty = frame.filter(pl.col("fault").is_not_null()).sort(LINE).head(1)
     if len(faulty):
-        raise DataError(f"{raw.place(faulty[LINE].item())}: the popularity is not a number. Repair the line.")
+        reason = _FAULTS[faulty["fault"].item()]
+        raise DataError(f"{raw.place(faulty[LINE].item())}: {reason}. Repair the line, or the mapping.")
     counts = count_repairs(frame, str(file.named))
     kept = frame.filter(pl.col("repair").is_null() | (pl.col("repair") == "item_without_title"))
     return kept.sort(LINE).drop(LINE, "fault", "repair"), counts
+
+
+def _published(raw: RawTable, table: CatalogueTable) -> tuple[pl.Expr, pl.Expr]:
+    """Seconds since 1970, null where a cell holds no time; and whether it may be read so."""
+    if table.published is None:
+        return pl.lit(None, pl.Int64), pl.lit(True)
+    cell, kind = pl.col(table.published), raw.frame.collect_schema()[table.published]
+    if table.published_pattern:
+        # Words around a time are not the publisher's promise of one.
+        return seconds(cell.str.extract(table.published_pattern, 1), kind, table.time), pl.lit(True)
+    found = seconds(cell, kind, table.time)
+    return found, cell.is_null() | found.is_not_null()
 
 
 def _flags(table: CatalogueTable) -> pl.Expr:

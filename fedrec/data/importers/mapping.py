@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
-TimeUnit = Literal["s", "ms", "us", "ns"]
+TimeUnit = Literal["s", "ms", "us", "ns", "year"]
 
 IGNORE = "ignore"
 LABEL = "@label"
@@ -86,6 +86,7 @@ class CatalogueTable:
     text: columns that follow the title in an item's text. lists: columns that hold lists,
     with their separator ("" where the format has lists of its own). flags: columns of 0
     and 1, with the word that a 1 stands for; together they are the list column `@flags`.
+    published: a column with the item's time; published_pattern: what of its cells is the time.
     """
 
     layout: Layout
@@ -94,6 +95,10 @@ class CatalogueTable:
     text: tuple[str, ...]
     category: str | None
     popularity: str | None
+    provider: str | None
+    published: str | None
+    published_pattern: str | None
+    time: TimeUnit | str
     lists: Mapping[str, str]
     flags: Mapping[str, str]
 
@@ -120,4 +125,5 @@ def event_columns(table: EventTable) -> dict[str, bool]:
 def catalogue_columns(table: CatalogueTable) -> dict[str, bool]:
     """The columns that the pass over the catalogue reads; True where it is a list of the format's own."""
     names = [table.id, table.title, *table.text, table.category, table.popularity, *table.flags]
+    names += [table.provider, table.published]
     return {name: table.lists.get(name) == "" for name in names if name and name != FLAGS}

@@ -111,6 +111,17 @@ def _time(settings: Settings) -> TimeUnit | str:
     return form
 
 
+def _pattern(settings: Settings) -> str | None:
+    pattern = settings.text("published_pattern", default="") or None
+    try:
+        groups = len(pl.Series(["x"]).str.extract_groups(pattern).struct.fields) if pattern else 1
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        groups = 0
+    if groups != 1:
+        raise settings.error("published_pattern", "is not a regular expression with one group")
+    return pattern
+
+
 def _kind(settings: Settings) -> KindRule:
     if settings.is_text("kind"):
         return KindRule(constant=_known_kind(settings.text("kind"), settings))
@@ -149,12 +160,17 @@ def _catalogue_table(settings: Settings) -> CatalogueTable:
         text=settings.texts("text"),
         category=settings.text("category", default="") or None,
         popularity=settings.text("popularity", default="") or None,
+        provider=settings.text("provider", default="") or None,
+        published=settings.text("published", default="") or None,
+        published_pattern=_pattern(settings),
+        time=_time(settings),
         lists=settings.words("lists"),
         flags=settings.words("flags"),
     )
     settings.finish()
     for name in table.lists:
-        if name not in (*table.text, table.category) or name in (table.id, table.title, table.popularity):
+        single = (table.id, table.title, table.popularity, table.provider, table.published)
+        if name not in (*table.text, table.category) or name in single:
             raise settings.error("lists", "may name only columns of `text` and `category`")
     return table
 
