@@ -14,6 +14,7 @@ from fedrec.errors import DataError
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from fedrec.ondevice.context import Context
     from fedrec.ondevice.explain import Reason
@@ -172,21 +173,22 @@ def _parts_table(title: str, parts: "tuple[Reason, ...]", score: float) -> "Tabl
 def _table(*columns: str) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD)
     for column in columns:
-        table.add_column(Text(column))
+        table.add_column(_plain(column))
     return table
 
 
 def _row(table: "Table", *cells: str) -> None:
+    table.add_row(*(_plain(cell) for cell in cells))
+
+
+def _plain(text: str) -> "Text":
+    """A title as it is: square brackets are no markup, and nothing in it speaks to the terminal."""
     from rich.text import Text
 
-    # Text, not str: a title in square brackets is not markup. Control characters do not reach the terminal.
-    table.add_row(
-        *(Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cell)) for cell in cells)
-    )
+    return Text("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
 
 
 def _print(table: "Table") -> None:
