@@ -39,7 +39,7 @@ def init(
     as_json: AsJson = False,
 ) -> None:
     """Make a device: an encrypted store, a pinned signer, and a first release."""
-    from fedrec.data.store.database import STORE_FILE
+    from fedrec.data.store.folder import STORE_FILE
     from fedrec.data.store.store import Store
     from fedrec.ondevice.releases import install, pin_signer
 

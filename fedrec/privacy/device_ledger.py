@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from fedrec.data.store.folder import usable
 from fedrec.data.store.locks import Lock
 from fedrec.data.store.store import Store
 from fedrec.errors import RefusedError
@@ -17,13 +18,15 @@ class DeviceLedger:
     """The ledger of a store, held open by one process at a time; read and written like `Ledger`.
 
     Opening verifies the whole chain. Raises VerificationError if a line was edited or
-    removed, RefusedError if another process holds it.
+    removed, RefusedError if another process holds it. Whoever puts an older copy of the
+    whole store back is not caught here; the server counts participations too.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        path = store.path.parent / _LOCK_FILE
-        self._lock = Lock(path)
+        path = store.folder / _LOCK_FILE
+        with usable(store.folder):
+            self._lock = Lock(path)
         try:
             if not self._lock.take():
                 raise RefusedError(f"{path} is in use by another process. Wait for it, or stop it.")

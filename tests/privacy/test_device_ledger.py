@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,10 +16,18 @@ from fedrec.privacy.ledger import GENESIS, Ledger
 EVENTS = [{"mechanism": "toy", "noise_multiplier": 0.5 + number, "text": "é"} for number in range(4)]
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("empty") / "device"
+    Store.create(folder, keys="file").close()
+    return folder
+
+
 @pytest.fixture
-def store(tmp_path):
-    with Store.create(tmp_path / "device", keys="file") as made:
-        yield made
+def store(empty, tmp_path):
+    shutil.copytree(empty, tmp_path / "device")
+    with Store.open(tmp_path / "device", keys="file") as opened:
+        yield opened
 
 
 def write(store, events):

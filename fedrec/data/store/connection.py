@@ -11,10 +11,13 @@ from fedrec.errors import DataError, FedrecError, RefusedError, VerificationErro
 
 # How long one process waits for another's write.
 WAIT_SECONDS = 10.0
-# In pages of 4 KiB, kept in memory in clear.
+# Pages that are kept in memory, in clear.
 _CACHE_KIB = 2000
 
-_BUSY, _LOCKED = 5, 6
+# What is left of the write-ahead log after a large write.
+_LOG_BYTES = 4_194_304
+
+_BUSY = {5, 6, 15}
 _DAMAGE = {11, 26}
 _NOT_WRITABLE = {3, 8, 14, 23}
 _FULL = 13
@@ -51,6 +54,7 @@ def connect(path: Path, key: bytes) -> Any:
                 "foreign_keys = ON",
                 "trusted_schema = OFF",
                 f"cache_size = -{_CACHE_KIB}",
+                f"journal_size_limit = {_LOG_BYTES}",
                 "synchronous = NORMAL",
             ):
                 connection.execute(f"PRAGMA {setting}")
@@ -91,7 +95,7 @@ def _in_words(path: Path, error: Exception) -> FedrecError:
     kind = code & 0xFF
     if kind in _DAMAGE:
         return DamagedError(path)
-    if kind in (_BUSY, _LOCKED):
+    if kind in _BUSY:
         return RefusedError(f"{path} is in use by another process for over {WAIT_SECONDS:g} s. Try again, or stop it.")
     if kind == _FULL:
         return DataError(f"{path} cannot grow: the disk is full. Make room; nothing of this write was kept.")

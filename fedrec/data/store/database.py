@@ -4,29 +4,18 @@ Several processes may hold it open. Its key is changed in place, in one transact
 database: who meets pages that its key does not open asks for the key anew.
 """
 
-import itertools
-import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from fedrec.data.store.connection import WAIT_SECONDS, DamagedError, change_key, connect, speaking
+from fedrec.data.store.connection import DamagedError, change_key, connect, speaking
+from fedrec.data.store.folder import IN_USE_FILE, STORE_FILE, forget_damaged, set_aside, turn
 from fedrec.data.store.keys import NAMES_FILE, KeySource, new_key, read_keys, read_names, write_names
-from fedrec.data.store.locks import Lock, held
+from fedrec.data.store.locks import Lock
 from fedrec.data.store.schema import migrate, schema_version
 from fedrec.errors import DataError, FedrecError, RefusedError, VerificationError
-from fedrec.files import sync_folder
-
-STORE_FILE = "store.db"
-_DRAFT_FILE = "store.db.draft"
-_DAMAGED = "store.db.damaged-"
-# Held shared by whoever has the store open, and alone by who sets it aside.
-_IN_USE = "store.lock"
-# Held alone while a store is made, opened, or given another key.
-_TURN = "store.turn"
 
 T = TypeVar("T")
 
@@ -37,7 +26,7 @@ class Database:
     def __init__(self, folder: Path, source: KeySource) -> None:
         self.folder = folder
         self.path = folder / STORE_FILE
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         self._source = source
         self._depth = 0
         self._durable = False
@@ -48,22 +37,6 @@ class Database:
         self._in_use: Lock | None = None
 
     @classmethod
-    def create(cls, folder: Path, source: KeySource) -> Self:
-        """A new, empty store; a part of one that a kill left behind is replaced.
-
-        Raises DataError if there is a store already.
-        """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        with _turn(folder):
-            if (folder / STORE_FILE).exists():
-                raise DataError(f"{folder / STORE_FILE} exists already. Open it, or choose another folder.")
-            # A process that still has a deleted store open would write into the new one's log.
-            with held(folder / _IN_USE, wait=0.0):
-                _make(folder, source)
-        return cls.open(folder, source)
-
-    @classmethod
     def open(cls, folder: Path, source: KeySource) -> Self:
         """The store in `folder`, checked page by page; an interrupted change of key is finished.
 
@@ -72,24 +45,14 @@ class Database:
         """
         if not (folder / STORE_FILE).exists():
             raise DataError(f"There is no store in {folder}. Make one with `fedrec client init {folder}`.")
-        database = cls(folder, source)
-        with _turn(folder):
-            database._in_use = Lock(folder / _IN_USE)
+        with turn(folder):
+            database = cls(folder, source)
             try:
-                if not database._in_use.take(shared=True, wait=WAIT_SECONDS):
-                    raise RefusedError(f"{database.path} is being set aside by another process. Try again.")
+                database._take()
                 database._connect()
                 database._require_sound()
             except DamagedError:
-                alone = database._in_use.take()
-                database.close()
-                raise (
-                    _set_aside(folder)
-                    if alone
-                    else VerificationError(
-                        f"{database.path} is damaged, and another process has it open. Stop that one and open it again."
-                    )
-                ) from None
+                raise database._given_up() from None
             except BaseException:
                 database.close()
                 raise
@@ -97,7 +60,7 @@ class Database:
 
     def close(self) -> None:
         """Let go of the file; a second call does nothing."""
-        with self.lock:
+        with self._lock:
             if self._connection is not None:
                 with speaking(self.path):
                     self._connection.close()
@@ -113,7 +76,7 @@ class Database:
         durable: on the disk when the block ends, whatever happens to the power then. Raises
         RefusedError if a durable block would join one that is not.
         """
-        with self.lock:
+        with self._lock:
             if self._depth and durable and not self._durable:
                 raise RefusedError("A durable write cannot join a plain transaction. Open that one with durable=True.")
             if not self._depth:
@@ -132,7 +95,7 @@ class Database:
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """What a query finds."""
-        with self.lock:
+        with self._lock:
             return self._retrying(lambda: self._open().execute(query, values).fetchall())
 
     def write(self, statement: str, values: Sequence[object] = ()) -> Any:
@@ -147,19 +110,14 @@ class Database:
 
     def data_version(self) -> int:
         """A number that changes when another connection, of this or another process, wrote."""
-        with self.lock:
+        with self._lock:
             version = int(self.rows("PRAGMA data_version")[0][0])
             self._last_version = self._versions_before + version
             return self._last_version
 
-    def checkpoint(self) -> bool:
-        """Move what the write-ahead log holds into the file and empty it; False where a reader is in the way."""
-        with self.lock:
-            return self._retrying(self._checkpoint)
-
     def vacuum(self) -> None:
         """Rewrite the file without its free pages."""
-        with self.lock:
+        with self._lock:
             self._require_no_transaction()
             self._retrying(lambda: self._open().execute("VACUUM"))
 
@@ -168,7 +126,7 @@ class Database:
 
         A kill on the way leaves the old or the new key working; opening finishes or undoes it.
         """
-        with self.lock, usable(self.folder), _turn(self.folder):
+        with self._lock, turn(self.folder):
             self._require_no_transaction()
             self._connect()
             name, key = new_key()
@@ -182,18 +140,30 @@ class Database:
                 # again, as after a failed change it would write pages under the key that was not taken.
                 self._connect()
 
-    def damaged_files(self) -> list[Path]:
-        """Files that were set aside in this folder."""
-        return sorted(self.folder.glob(f"{_DAMAGED}*"))
-
     def forget_damaged(self) -> None:
-        """Delete what was set aside, and the keys that open it."""
-        for path in self.damaged_files():
-            if path.name.endswith(".json"):
-                with suppress(FedrecError):
-                    for name in set(read_names(path)) - set(self._names):
-                        self._source.forget(name)
-            path.unlink()
+        """Delete what was set aside in this folder, and destroy the keys that open it."""
+        forget_damaged(self.folder, self._source)
+
+    def _take(self) -> None:
+        """Others see that the store is in use. The turn must be held."""
+        self._in_use = Lock(self.folder / IN_USE_FILE)
+        if not self._in_use.take(shared=True):
+            raise RefusedError(f"{self.path} is held by another process. Stop it and try again.")
+
+    def _given_up(self) -> VerificationError:
+        """Closed, and set aside if nobody else has it open: its log would be taken from under them."""
+        alone = self._in_use is not None and self._in_use.take()
+        try:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            if alone:
+                return set_aside(self.folder)
+            return VerificationError(
+                f"{self.path} is damaged, and another process has it open. Stop that one and open it again."
+            )
+        finally:
+            self.close()
 
     def _open(self) -> Any:
         if self._connection is None:
@@ -238,7 +208,7 @@ class Database:
         except DamagedError:
             if self._depth or self._connection is None or read_names(self.folder / NAMES_FILE) == self._names:
                 raise
-            with _turn(self.folder):
+            with turn(self.folder):
                 self._connect()
             with speaking(self.path):
                 return action()
@@ -283,62 +253,3 @@ class Database:
             if self._connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 raise DamagedError(self.path)
             migrate(self._connection)
-
-
-def _make(folder: Path, source: KeySource) -> None:
-    """A whole empty store takes its name in `folder` at once; its key is kept before."""
-    draft = folder / _DRAFT_FILE
-    for leftover in folder.glob(f"{STORE_FILE}*"):
-        if not leftover.name.startswith(_DAMAGED):
-            leftover.unlink()
-    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    name, key = new_key()
-    write_names(folder / NAMES_FILE, [name])
-    source.write(name, key)
-    with speaking(draft):
-        connection = connect(draft, key)
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            migrate(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
-        finally:
-            connection.close()
-    draft.replace(folder / STORE_FILE)
-    sync_folder(folder)
-
-
-def _set_aside(folder: Path) -> VerificationError:
-    """The damaged file has another name; the error that says so. Nobody else may have it open."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    endings = ("" if number == 1 else f"-{number}" for number in itertools.count(1))
-    aside = next(path for ending in endings if not (path := folder / f"{_DAMAGED}{stamp}{ending}").exists())
-    # Copied first: whatever interrupts this, the name of its key stays beside the damaged file.
-    write_names(folder / f"{aside.name}.json", read_names(folder / NAMES_FILE))
-    for suffix in ("-wal", "-shm"):
-        beside = folder / f"{STORE_FILE}{suffix}"
-        if beside.exists():
-            beside.replace(folder / f"{aside.name}{suffix}")
-    (folder / STORE_FILE).replace(aside)
-    (folder / NAMES_FILE).unlink()
-    sync_folder(folder)
-    return VerificationError(
-        f"{folder / STORE_FILE} is damaged and was set aside as {aside.name}. Restore it from a copy, or start "
-        f"anew with `fedrec client init {folder}`."
-    )
-
-
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    with held(folder / _TURN, wait=WAIT_SECONDS):
-        yield
-
-
-@contextmanager
-def usable(folder: Path) -> Iterator[None]:
-    """What the system refuses in the folder is told in one line."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{folder} cannot be used ({error.strerror}). Give this user the right to write there, and room."
-        ) from None

@@ -10,8 +10,9 @@ import json
 import os
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from fedrec.errors import DataError, RefusedError, VerificationError
 from fedrec.files import sync_folder, write_atomically
@@ -68,24 +69,28 @@ class FileKeys:
         self._replace({**self._keys(), name: key})
 
     def forget(self, name: str) -> None:
-        """Rewrite the file without this key, and overwrite what held it."""
+        """Rewrite the file without this key, and overwrite what held it; whoever calls has the store's turn."""
         keys = self._keys()
-        if keys.pop(name, None) is None:
-            return
-        with self._path.open("r+b") as old:
-            self._replace(keys)
-            # The name is gone from the folder already: a power cut here loses nothing that is needed.
-            old.write(b"\0" * os.fstat(old.fileno()).st_size)
-            old.flush()
-            os.fsync(old.fileno())
+        keys.pop(name, None)
+        self._replace(keys)
 
     def _replace(self, keys: dict[str, bytes]) -> None:
-        if keys:
-            content = "".join(f"{name} {key.hex()}\n" for name, key in keys.items())
-            write_atomically(self._path, content.encode(), mode=0o600)
-        else:
-            self._path.unlink(missing_ok=True)
+        """The file holds these keys, and no other file or freed block of ours holds any."""
+        with ExitStack() as stack:
+            # Drafts of this file are what a kill left behind: whoever writes has the store's turn.
+            drafts = list(self._path.parent.glob(f".{self._path.name}.*"))
+            old = [stack.enter_context(path.open("r+b")) for path in [self._path, *drafts] if path.exists()]
+            if keys:
+                content = "".join(f"{name} {key.hex()}\n" for name, key in keys.items())
+                write_atomically(self._path, content.encode(), mode=0o600)
+            else:
+                self._path.unlink(missing_ok=True)
+            for draft in drafts:
+                draft.unlink(missing_ok=True)
             sync_folder(self._path.parent)
+            for file in old:
+                # No name leads to it any more: a power cut here loses nothing that is needed.
+                _overwrite(file)
 
     def _keys(self) -> dict[str, bytes]:
         if not self._path.exists():
@@ -95,6 +100,13 @@ class FileKeys:
             return {name: bytes.fromhex(key) for name, key in lines}
         except ValueError:
             raise VerificationError(f"{self._path} holds no keys that can be read. Restore it from a copy.") from None
+
+
+def _overwrite(file: BinaryIO) -> None:
+    """Zeros lie where the content lay, as far as the disk and its file system write in place."""
+    file.write(b"\0" * os.fstat(file.fileno()).st_size)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 class KeyringKeys:

@@ -16,8 +16,9 @@ import numpy as np
 
 from fedrec.data.events import Event, Kind
 from fedrec.data.sequences import Floats
-from fedrec.data.store.database import Database, usable
+from fedrec.data.store.database import Database
 from fedrec.data.store.export import exported
+from fedrec.data.store.folder import make_store, usable
 from fedrec.data.store.keys import Keys, source_for
 from fedrec.data.store.retention import DAY_SECONDS, RETENTION, SHOWN_DAYS, retention_of
 from fedrec.data.store.rows import OWNER, StoredEvent, checked_json, checked_name, checked_time, event_row, stored_event
@@ -44,7 +45,9 @@ class Store:
         else `store.key`, a file of mode 0600.
         """
         with usable(folder):
-            return cls(Database.create(folder, source_for(folder, keys)))
+            source = source_for(folder, keys)
+            make_store(folder, source)
+            return cls(Database.open(folder, source))
 
     @classmethod
     def open(cls, folder: Path, *, keys: Keys = None) -> Self:

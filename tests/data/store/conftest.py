@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from fedrec.data.events import Event, Kind
@@ -9,10 +11,19 @@ def folder(tmp_path):
     return tmp_path / "device"
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory):
+    """A closed, empty store; copies of it save the many syncs that making one costs."""
+    folder = tmp_path_factory.mktemp("empty") / "device"
+    Store.create(folder, keys="file").close()
+    return folder
+
+
 @pytest.fixture
-def store(folder):
-    with Store.create(folder, keys="file") as made:
-        yield made
+def store(empty, folder):
+    shutil.copytree(empty, folder)
+    with Store.open(folder, keys="file") as opened:
+        yield opened
 
 
 def liked(item, timestamp=1_700_000_000, **more):

@@ -68,6 +68,7 @@ def change_keys(folder: Path, acknowledge: Callable[[str], None]) -> None:
 def require_one_key(folder: Path) -> None:
     """The old key is gone, and so is one that was made and never used."""
     ((name, _),) = [line.split() for line in (folder / "store.key").read_text().splitlines()]
+    assert list(folder.glob(".store.key*")) == [], "a draft of the key file is left"
     assert json.loads((folder / "store.json").read_text()) == {"keys": [name]}, "two names are left"
 
 

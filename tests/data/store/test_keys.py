@@ -165,10 +165,13 @@ def test_a_forgotten_key_is_overwritten_where_it_lay(tmp_path):
     (one, first), (two, second) = new_key(), new_key()
     keys.write(one, first)
     keys.write(two, second)
-    os.link(tmp_path / "store.key", tmp_path / "old blocks")
+    (tmp_path / ".store.key.draft").write_text(f"{one} {first.hex()}")
+    for path in (tmp_path / "store.key", tmp_path / ".store.key.draft"):
+        os.link(path, tmp_path / f"old blocks of {path.name}")
     keys.forget(one)
     assert (keys.read(one), keys.read(two)) == (None, second)
-    assert set((tmp_path / "old blocks").read_bytes()) == {0}
+    assert {byte for path in tmp_path.glob("old*") for byte in path.read_bytes()} == {0}
+    assert len(list(tmp_path.iterdir())) == 3
     keys.forget(two)
     assert not (tmp_path / "store.key").exists()
     keys.forget(two)
