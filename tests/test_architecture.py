@@ -11,6 +11,7 @@ LIGHT = [
     "fedrec.config",
     "fedrec.files",
     "fedrec.model.item_index",
+    "fedrec.privacy.device_ledger",
     "fedrec.privacy.ledger",
     "fedrec.privacy.plan",
     "fedrec.privacy.budget",
@@ -21,6 +22,7 @@ LIGHT = [
     "fedrec.privacy.seal",
     "fedrec.privacy.randomness",
     "fedrec.data.events",
+    "fedrec.data.store.store",
 ]
 
 

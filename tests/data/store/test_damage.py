@@ -186,3 +186,46 @@ def test_a_part_of_a_store_that_a_kill_left_behind_is_replaced(folder):
     with Store.open(folder, keys="file") as again:
         assert len(again.events()) == 1
     assert not (folder / "store.db.draft").exists()
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """The files of a store in the middle of its work, as a power cut leaves them; its last writes are in the log."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    with Store.create(folder, keys="file") as store:
+        for number in range(20):
+            store.add_event(liked(f"item {number}"))
+        store.append_ledger_line(0, "{}")
+        for number in range(20, 60):
+            store.add_event(liked(f"item {number}"))
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def opened(folder):
+    with Store.open(folder, keys="file") as store:
+        return [stored.event.item_id for stored in store.events()], store.ledger_lines()
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_torn_log_loses_the_last_events_alone_and_no_ledger_line(tmp_path_factory, interrupted, data):
+    log = interrupted["store.db-wal"]
+    left = data.draw(st.integers(0, len(log)))
+    folder = laid_out(tmp_path_factory.mktemp("device") / "d", {**interrupted, "store.db-wal": log[:left]})
+    items, lines = opened(folder)
+    assert items == [f"item {number}" for number in range(len(items))]
+    assert 20 <= len(items) <= 60
+    assert lines == ["{}"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_damaged_log_never_yields_what_was_not_written(tmp_path_factory, interrupted, data):
+    name = data.draw(st.sampled_from(["store.db-wal", "store.db-shm"]))
+    content = bytearray(interrupted[name])
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    folder = laid_out(tmp_path_factory.mktemp("device") / "d", {**interrupted, name: bytes(content)})
+    items, lines = opened(folder)
+    assert items == [f"item {number}" for number in range(len(items))]
+    assert len(items) >= 20
+    assert lines == ["{}"]

@@ -84,6 +84,12 @@ def test_a_reader_in_another_process_does_not_hold_an_event_up(store, folder):
     assert len(store.events()) == 1
 
 
+def test_a_start_with_a_key_file_imports_no_keyring(store, folder):
+    store.add_event(liked("a"))
+    script = "import sys; store.events(); print('numpy' in sys.modules, 'keyring' in sys.modules)"
+    assert run(folder, script) == "True False"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("work", "times"), [("events", 100), ("keys", 60), ("erase", 40), ("create", 40)])
 def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(folder, work, times):

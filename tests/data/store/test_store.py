@@ -35,7 +35,7 @@ def shared(tmp_path_factory):
         yield made
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(event=EVENTS)
 def test_an_event_reads_back_as_it_was_written(shared, event):
     number = shared.add_event(event)
@@ -55,7 +55,7 @@ def test_events_come_by_time_and_then_by_number(shared, events):
     assert all(shared.remove_event(number) for number in numbers)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(name=TEXTS.filter(bool), value=JSON)
 def test_a_setting_reads_back_equal(shared, name, value):
     shared.set_value(name, value)
