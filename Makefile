@@ -7,7 +7,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test check study audit lock clean
+.PHONY: setup demo test check study audit edge lock clean
 
 setup: $(STAMP)
 
@@ -27,14 +27,14 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not flower and not browser and not study and not audit"
+	$(BIN)/pytest -m "not slow and not flower and not browser and not study and not audit and not edge"
 
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not study and not audit"
+	$(BIN)/pytest -m "not study and not audit and not edge"
 
 # Real data and whole scenarios: minutes each, with the figures that the README quotes.
 study: setup
@@ -43,6 +43,10 @@ study: setup
 # Twenty audits of each mode: no alarm on the path, every planted fault caught. Minutes, and its counts.
 audit: setup
 	$(BIN)/pytest -m audit tests/audit
+
+# fedrec[edge] in an environment of its own: how large it is, and that a device works in it.
+edge: setup
+	$(BIN)/pytest -m edge tests/test_edge_environment.py
 
 # Renew the lock from a fresh resolution of pyproject.toml; review the difference before you commit it.
 lock:
