@@ -1,5 +1,6 @@
 """Small signed releases in the form that devices take, made without torch, and devices that hold them."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,12 +18,20 @@ from fedrec.model.device_index import DEVICE_INDEX
 from fedrec.model.frozen_hash import frozen_hash
 from fedrec.model.item_index import ItemIndex, build_index
 from fedrec.model.linear import ADAPTER_FILE, PRIOR_FILE
+from fedrec.model.onnx_encoder import ENCODER
 from fedrec.ondevice import releases
 from fedrec.release import publish_release, signing_key
+from tests.ondevice.tiny_encoder import write_tiny_encoder
 
 NOW = 1_700_000_000
 DAY = 86_400
 ENCODER_HASH = "e" * 64
+WORDS = (
+    ("sea", "sail", "harbour", "wave", "anchor"),
+    ("oven", "bread", "butter", "spice", "kettle"),
+    ("planet", "rocket", "orbit", "comet", "moon"),
+    ("forest", "trail", "summit", "tent", "river"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +47,7 @@ class World:
     config: ModelConfig
     ranks: dict[str, int]
     moved: float = 0.1
+    encoder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -71,6 +81,19 @@ def a_world(
     )
 
 
+def a_text_world(folder: Path, items: int = 40, *, digest: str = ENCODER_HASH, seed: int = 0, first: int = 0) -> World:
+    """A world whose items are words of their topics, read by a tiny encoder that is written to `folder`."""
+    draw = np.random.default_rng(seed)
+    encoder = write_tiny_encoder(
+        folder, [word for words in WORDS for word in words], width=16, digest=digest, seed=seed
+    )
+    topics = [WORDS[row % len(WORDS)] for row in range(items)]
+    titles = [" ".join(draw.choice(words, 3)) for words in topics]
+    plain = a_world(items, topics=len(WORDS), seed=seed, ranks={"history_proj": 4}, first=first)
+    index = build_index(encoder.encode(titles), plain.index.item_ids, encoder_name="tiny", encoder_hash=digest)
+    return replace(plain, index=index, titles=titles, encoder=folder)
+
+
 def a_release(parent: Path, world: World, *, round_number: int = 0, run: str = "run-1") -> Path:
     """The signed release of a world; its signer's keys lie in `parent`."""
     prior = np.zeros(len(world), np.float32) if world.prior is None else world.prior
@@ -90,6 +113,8 @@ def a_release(parent: Path, world: World, *, round_number: int = 0, run: str = "
             providers=world.providers,
             published=world.published,
         ).save(folder / CATALOGUE)
+        if world.encoder is not None:
+            shutil.copytree(world.encoder, folder / ENCODER)
 
     lineage = {
         "run": run,
