@@ -20,6 +20,9 @@ PERSONAL = "personal"
 RETRAIN_AFTER = 20
 
 _SWITCH = "personal.on"
+# They do not help: on ml-latest-small, with a federated adapter, they change validation NDCG@10
+# of .0836 by -.0003 [-.0020, .0013]; of .0571 without one by -.0001 [-.0016, .0014]. No rate
+# from .02 to 5, no number of steps and no full softmax did better than +.0010 [-.0027, .0051].
 _ON_BY_DEFAULT = False
 _POSITIONS = 100
 _NEGATIVES = 512
@@ -76,7 +79,7 @@ class Kept:
 
 
 def switched_on(store: Store) -> bool:
-    """Whether lists use personal weights. Off unless the person turns them on: see docs/guides/edge.md."""
+    """Whether lists use personal weights; off unless the person turned them on."""
     return bool(store.value(_SWITCH, _ON_BY_DEFAULT))
 
 

@@ -4,22 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedrec.data.events import NEGATIVE_KINDS, Kind
 from fedrec.data.sequences import Bools, Floats, Ints
 from fedrec.errors import VerificationError
 from fedrec.model.history import decay_weights
 from fedrec.model.linear import LinearModel
 from fedrec.ondevice.live import KINDS, Entries
-
-# What was turned down pushes like items away, the latest the most: as parts of what the
-# same item would add to the query had it been liked.
-TURNED_DOWN = {Kind.SKIP: 0.1, Kind.HIDE: 0.3, Kind.BLOCK: 0.3}
-_FADES = 0.8
-# By then it has faded to a thousandth.
-_REMEMBERED = 32
+from fedrec.ondevice.turned_down import TURNED_DOWN, pushes
 
 _STRENGTHS = np.array([TURNED_DOWN.get(kind, 0.0) for kind in KINDS], dtype=np.float32)
-_NEGATIVE = np.array([kind in NEGATIVE_KINDS for kind in KINDS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +85,7 @@ def best_rows(scores: Floats, allowed: Bools, *, most: int) -> Ints:
 
 
 def _against(entries: Entries, scale: float) -> Floats:
-    """(L,) how strongly each entry pushes like items away.
-
-    What the person chose after turning it down is not turned down any more.
-    """
-    against = np.zeros(len(entries), dtype=np.float32)
-    places = np.flatnonzero(_NEGATIVE[entries.kinds])[-_REMEMBERED:]
-    if len(places):
-        later = np.arange(len(entries))[None, :] > places[:, None]
-        same = entries.rows[None, :] == entries.rows[places][:, None]
-        standing = places[~(later & same & (entries.weights > 0)).any(1)]
-        ages = np.arange(len(standing))[::-1].astype(np.float32)
-        against[standing] = scale * _STRENGTHS[entries.kinds[standing]] * np.float32(_FADES) ** ages
-    return against
+    """(L,) how strongly each entry pushes like items away."""
+    # What belongs to this moment only neither excuses nor ages what was turned down.
+    weights = np.where(entries.ids > 0, entries.weights, np.float32(0))
+    return np.float32(scale) * pushes(_STRENGTHS[entries.kinds], entries.rows, weights)
