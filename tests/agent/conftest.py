@@ -14,11 +14,11 @@ from fedrec.agent.app import create_app
 from fedrec.agent.limits import Limits
 from fedrec.agent.tokens import agent_token
 from fedrec.ondevice.engine import Engine
+from tests.agent.worlds import HOSTILE
 from tests.ondevice.device_worlds import a_device, a_release, a_world
 
 PORT = 8799
 HOME = f"http://127.0.0.1:{PORT}"
-HOSTILE = "<script>document.title='taken'</script>"
 
 
 @dataclass

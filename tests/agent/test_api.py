@@ -6,7 +6,8 @@ import pytest
 
 from fedrec.agent.app import create_app
 from fedrec.ondevice.engine import Engine
-from tests.agent.conftest import HOSTILE, PORT, Agent, Caller
+from tests.agent.conftest import PORT, Agent, Caller
+from tests.agent.worlds import HOSTILE
 
 
 def listed(product: Caller, **asked: Any) -> list[str]:

@@ -57,7 +57,7 @@ async function start() {
   }
   byId("open").hidden = false;
   onChange(changed);
-  searchBox(attempt);
+  searchBox((await get("/v1/release")).reads_texts, attempt);
   dataButtons(attempt, everything);
   await everything();
 }

@@ -6,33 +6,44 @@ import { give, now, showList, takeBack } from "./list.js";
 
 const FOUND = 6;
 
-/** Let the search box work; `changed` is called when the words for now have changed. */
-export function searchBox(attempt) {
+/** Let the search box work. reads: whether the release understands words; else they only find titles. */
+export function searchBox(reads, attempt) {
+  if (!reads) {
+    byId("words-label").textContent = "Find a title";
+    byId("words").placeholder = "Words of a title";
+    byId("words-hint").hidden = true;
+  }
   byId("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt(() => look(byId("words").value.trim()));
+    attempt(() => look(byId("words").value.trim(), reads));
   });
   byId("words").addEventListener("input", () => {
-    if (!byId("words").value && now.text) attempt(() => look(""));
+    if (!byId("words").value) attempt(() => look("", reads));
   });
   byId("undo").addEventListener("click", () => attempt(() => takeBack()));
 }
 
-async function look(words) {
-  now.text = words;
+async function look(words, reads = true) {
+  const before = now.text;
+  now.text = reads ? words : "";
   byId("words").value = words;
-  await Promise.all([showList(), showContext(), showFound(words)]);
-  announce(words ? `The list now answers to “${words}”.` : "The list is as before.");
+  const found = showFound(words);
+  if (now.text !== before) await Promise.all([showList(), showContext()]);
+  const titles = await found;
+  announce([now.text ? `The list now answers to “${words}”.` : before && "The list is as before.",
+    words && `${titles} titles found.`].filter(Boolean).join(" "));
 }
 
 async function showFound(words) {
   const found = words ? (await get(`/v1/items?${new URLSearchParams({ query: words, limit: FOUND })}`)).items : [];
-  byId("found").hidden = !found.length;
+  byId("found").hidden = !words;
+  byId("found-none").hidden = found.length > 0;
   byId("found-items").replaceChildren(...found.map((item) =>
     el("li", {},
       el("span", { className: "because" }, item.title, el("small", {}, [item.category, item.provider].filter(Boolean).join(" · "))),
       button({ className: "quiet", aria: { label: `Like: ${item.title}` } }, () => give("like", item), icon("like"), el("span", {}, "Like")),
       button({ className: "quiet", aria: { label: `Save: ${item.title}` } }, () => give("save", item), icon("save"), el("span", {}, "Save")))));
+  return found.length;
 }
 
 /** What the list takes into account: the words for now, and the last things that were done. */
