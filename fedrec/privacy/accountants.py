@@ -171,7 +171,7 @@ def _history(spending: Spending) -> list[tuple[float, float, int]]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without dp-accounting's notes on orders: one left out loosens the bound, one under 0 is the rounding of a zero."""
+    """Without dp-accounting's notes on orders: one left out loosens the bound, one under 0 is a zero, rounded."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
