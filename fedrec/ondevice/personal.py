@@ -107,7 +107,11 @@ def personal_weights(
     vector = trained(model, history, texts)
     facts = Kept(layout=model.layout.hash, release=release, entries=len(history), digest=_digest(history, len(history)))
     head = json.dumps(asdict(facts)).encode()
-    store.set_blob(PERSONAL, head + b"\n" + vector.astype("<f4").tobytes())
+    with store.transaction():
+        # The person may have turned them off, or erased everything, while they were trained.
+        if not switched_on(store):
+            return None
+        store.set_blob(PERSONAL, head + b"\n" + vector.astype("<f4").tobytes())
     return vector
 
 

@@ -158,6 +158,22 @@ def test_they_are_off_until_turned_on_and_forgotten_when_turned_off(tmp_path: Pa
         assert store.blob(PERSONAL) is None
 
 
+def test_an_erasure_while_they_are_trained_leaves_none(store: Store) -> None:
+    class Erasing(Rows):
+        """Erases the store from another process while it is read, as a person may."""
+
+        def vectors(self, rows: np.ndarray | slice) -> Floats:
+            with Store.open(store.folder, keys="file") as other:
+                for name in other.values():
+                    other.delete_value(name)
+            return super().vectors(rows)
+
+    model = a_model()
+    slow = replace(model, index=Erasing(model.index.vectors(slice(None))))
+    assert personal_weights(store, slow, a_history([3, 7, 11]), NO_TEXTS, release="r") is None
+    assert store.blob(PERSONAL) is None
+
+
 def _again(store: Store, rows: list[int], *, layout: str = "one", release: str = "r") -> Floats:
     vector = personal_weights(store, a_model(layout=layout), a_history(rows), NO_TEXTS, release=release)
     assert vector is not None
