@@ -41,6 +41,7 @@ class Steering:
     without being acted upon rests; 0 is off.
     """
 
+    # On ml-latest-small it changes validation NDCG@10 of .0836 by -.0008 [-.0043, .0027]; .7 by -.0141.
     diversity: float = 0.3
     long_tail_share: float = 0.0
     fresh_share: float = 0.0

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from fedrec.data.sequences import Floats
 from fedrec.data.store.store import Store
 from fedrec.errors import DataError
-from fedrec.ondevice.kmeans import group, more_centroids, unit_rows
 from fedrec.ondevice.profile import (
     MOST,
     Profile,
@@ -250,22 +249,3 @@ def test_a_muted_interest_neither_moves_nor_vanishes() -> None:
         np.testing.assert_array_equal(same.centroid, cluster.centroid)
     emptied = renewed(after, replace(told([1] * 5), event_ids=np.arange(900, 905)), space="here")
     assert {cluster.id for cluster in silent.clusters} <= {cluster.id for cluster in emptied.clusters}
-
-
-@given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 100))
-def test_k_means_ends_where_every_centroid_is_the_mean_of_what_is_nearest_to_it(size: int, k: int, seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    units, weights = unit_rows(draw.normal(size=(size, 6)).astype(np.float32)), draw.random(size).astype(np.float32)
-    start = more_centroids(units, weights + 0.1, units[:0], k=k, seed=seed)
-    labels, centroids = group(units, weights + 0.1, start, frozen=np.zeros(len(start), dtype=bool))
-    assert len(centroids) == min(k, size)
-    near = units @ centroids.T
-    assert (near[np.arange(size), labels] >= near.max(axis=1) - 1e-6).all()
-    for label in np.unique(labels):
-        mean = ((weights + 0.1)[labels == label] @ units[labels == label])[None]
-        np.testing.assert_allclose(centroids[label], unit_rows(mean)[0], atol=1e-5)
-
-
-def test_equal_entries_make_one_centroid() -> None:
-    units = np.repeat(unit_rows(CENTRES[:1]), 5, axis=0)
-    assert len(more_centroids(units, np.ones(5, np.float32), units[:0], k=4, seed=0)) == 1
