@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 from fedrec.data.events import Event, Kind
 from fedrec.data.store.store import OWNER, Store
@@ -146,14 +146,12 @@ def closed(store: Store) -> Closed:
     return Closed(items, providers, topics)
 
 
-def switch_topic(store: Store, topic: str, *, muted: bool) -> None:
-    """Mute a topic, or let it in again whatever it was muted by."""
-    _set_or_delete(store, _TOPIC + topic, [_SWITCH] if muted else [])
+def switch(store: Store, what: Literal["item", "provider", "topic"], name: str, *, off: bool) -> None:
+    """Close an item, a provider or a topic, or open it again whatever it was closed by.
 
-
-def switch_provider(store: Store, provider: str, *, blocked: bool) -> None:
-    """Block a provider, or let it in again whatever it was blocked by."""
-    _set_or_delete(store, _PROVIDER + provider, [_SWITCH] if blocked else [])
+    name: as `closed` has it; an item by its id.
+    """
+    _set_or_delete(store, f"{_CLOSED}{what}.{name}", [_SWITCH] if off else [])
 
 
 def forget_gone(store: Store) -> None:

@@ -4,13 +4,13 @@ The answer is one mask over the catalogue. Whoever holds it updates it row by ro
 come (`close`), and makes it anew (`open_items`) when something is taken back.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fedrec.data.events import Event, Kind
+from fedrec.data.events import Kind
 from fedrec.data.sequences import Bools, Ints
 
 Codes = npt.NDArray[np.signedinteger[Any]]
@@ -20,23 +20,6 @@ SEEN_KINDS = frozenset({Kind.CLICK, Kind.LIKE, Kind.SAVE, Kind.SHARE, Kind.PURCH
 REFUSED_KINDS = frozenset({Kind.HIDE, Kind.BLOCK})
 # A skip says "not now": the item rests for a week.
 SKIP_RESTS = 7 * 86_400
-
-
-def closes(event: Event, *, now: int) -> bool:
-    """Whether an event takes its item out of the lists.
-
-    >>> skipped = Event(user_id="me", item_id="a", timestamp=0, kind=Kind.SKIP)
-    >>> closes(skipped, now=SKIP_RESTS - 1), closes(skipped, now=SKIP_RESTS)
-    (True, False)
-    """
-    if event.kind is Kind.SKIP:
-        return now - event.timestamp < SKIP_RESTS
-    return event.kind in SEEN_KINDS or event.kind in REFUSED_KINDS
-
-
-def closed_items(events: Iterable[Event], *, now: int) -> set[str]:
-    """The ids of the items that the events take out of the lists."""
-    return {event.item_id for event in events if event.item_id is not None and closes(event, now=now)}
 
 
 def open_items(

@@ -20,8 +20,7 @@ from fedrec.ondevice.feedback import (
     closed,
     forget_gone,
     give,
-    switch_provider,
-    switch_topic,
+    switch,
     undo,
 )
 
@@ -187,15 +186,18 @@ def test_a_topic_stays_muted_until_the_last_reason_for_it_is_taken_back(store: S
 
 def test_the_persons_own_switch_has_the_last_word(store: Store) -> None:
     number = give(store, said(Action.NOT_THIS_TOPIC), BOAT)
-    switch_topic(store, "Sea", muted=False)
+    switch(store, "topic", "Sea", off=False)
     assert closed(store).topics == frozenset()
-    switch_topic(store, "Sea", muted=True)
+    switch(store, "topic", "Sea", off=True)
     undo(store, number)
     assert closed(store).topics == {"Sea"}
-    switch_provider(store, "Harbour", blocked=True)
+    switch(store, "provider", "Harbour", off=True)
     assert closed(store).providers == {"Harbour"}
-    switch_provider(store, "Harbour", blocked=False)
-    switch_topic(store, "Sea", muted=False)
+    switch(store, "provider", "Harbour", off=False)
+    switch(store, "topic", "Sea", off=False)
+    switch(store, "item", "boat", off=True)
+    assert closed(store).items == {"boat"}
+    switch(store, "item", "boat", off=False)
     assert closed(store) == NOTHING
 
 

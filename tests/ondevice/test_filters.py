@@ -3,37 +3,22 @@
 import time
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrec.data.entries import PositiveRule
-from fedrec.data.events import Event, Kind
-from fedrec.ondevice.filters import SEEN_KINDS, SKIP_RESTS, close, closed_items, open_items, removed_codes
-
-
-def event(kind: Kind, item_id: str | None = "a", *, at: int = 1000) -> Event:
-    return Event(user_id="me", item_id=item_id, timestamp=at, kind=kind)
+from fedrec.data.events import NEGATIVE_KINDS, TEXT_KINDS, Kind
+from fedrec.ondevice.filters import REFUSED_KINDS, SEEN_KINDS, close, open_items, removed_codes
 
 
 def test_what_training_counts_as_a_positive_is_seen() -> None:
     assert set(PositiveRule().kinds) == SEEN_KINDS
 
 
-@pytest.mark.parametrize("kind", [*SEEN_KINDS, Kind.HIDE, Kind.BLOCK])
-def test_an_item_acted_upon_or_refused_is_out_for_good(kind: Kind) -> None:
-    assert closed_items([event(kind)], now=10**10) == {"a"}
-
-
-@pytest.mark.parametrize("kind", [Kind.VIEW, Kind.SEARCH, Kind.COMMENT])
-def test_an_item_only_looked_at_may_come_again(kind: Kind) -> None:
-    assert closed_items([event(kind), event(Kind.SEARCH, None)], now=1000) == set()
-
-
-def test_a_skipped_item_rests_for_a_week() -> None:
-    skipped = [event(Kind.SKIP)]
-    assert closed_items(skipped, now=1000) == {"a"}
-    assert closed_items(skipped, now=1000 + SKIP_RESTS) == set()
+def test_nothing_that_says_no_is_seen_and_what_is_only_looked_at_is_neither() -> None:
+    assert REFUSED_KINDS | {Kind.SKIP} == NEGATIVE_KINDS
+    assert not SEEN_KINDS & NEGATIVE_KINDS
+    assert set(Kind) - SEEN_KINDS - NEGATIVE_KINDS == {Kind.VIEW, *TEXT_KINDS}
 
 
 @given(
