@@ -214,6 +214,27 @@ class Engine:
             self._person.heed(profile)
             return profile
 
+    @property
+    def closed(self) -> opinions.Closed:
+        """What the person closed for good."""
+        with self._lock:
+            self._notice()
+            return self._person.closed
+
+    def let_in(self, *, topic: str | None = None, provider: str | None = None) -> None:
+        """A topic or a provider may be recommended again, whatever it was closed by."""
+        with self._lock:
+            if topic is not None:
+                opinions.switch_topic(self.store, topic, muted=False)
+            if provider is not None:
+                opinions.switch_provider(self.store, provider, blocked=False)
+            self._person.closed = opinions.closed(self.store)
+
+    @property
+    def uses_personal_weights(self) -> bool:
+        """Whether personal weights are trained and used on this device."""
+        return personal.switched_on(self.store)
+
     def use_personal_weights(self, on: bool) -> None:
         """Train personal weights on this device and use them from now on; or forget them."""
         with self._lock:
