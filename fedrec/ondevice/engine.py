@@ -225,9 +225,9 @@ class Engine:
         """A topic or a provider may be recommended again, whatever it was closed by."""
         with self._lock:
             if topic is not None:
-                opinions.switch_topic(self.store, topic, muted=False)
+                opinions.switch(self.store, "topic", topic, off=False)
             if provider is not None:
-                opinions.switch_provider(self.store, provider, blocked=False)
+                opinions.switch(self.store, "provider", provider, off=False)
             self._person.closed = opinions.closed(self.store)
 
     @property
