@@ -19,7 +19,7 @@ _SPEND = {"mechanism", "noise_multiplier", "sampling_rate", "steps", "bands", "s
 _ENTRY = _SPEND | {"kind", "mode", "unit", "clip_norm", "round", "token", "guarantee"}
 _EVENT = _ENTRY | {"participants", "replies", "released", "client", "attempt"}
 # A client's own ledger, which never leaves it.
-_DEVICE_EVENT = _ENTRY | {"run", "attempt", "time"}
+_DEVICE_EVENT = _ENTRY | {"run", "attempt", "time", "bytes"}
 _RECORD = {
     *("round", "asked", "replies", "failures", "update_norm", "seconds", "epsilon"),
     *("ledger_head", "guarantee", "validation", "released_metrics"),
