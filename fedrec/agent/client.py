@@ -95,6 +95,10 @@ class AgentClient:
         """Mute an interest, or let it be heard again."""
         return self._ask(wire.Profile, "PUT", f"/v1/profile/clusters/{cluster_id}", {"muted": muted})
 
+    def let_in(self, *, topic: str | None = None, provider: str | None = None) -> wire.Profile:
+        """Let a topic or a provider be recommended again."""
+        return self._ask(wire.Profile, "POST", "/v1/profile/let-in", {"topic": topic, "provider": provider})
+
     def settings(self) -> wire.Settings:
         """How lists are made."""
         return self._ask(wire.Settings, "GET", "/v1/settings")

@@ -118,6 +118,16 @@ class SettingsChange(Asked):
     max_shown: Annotated[int, Field(ge=0, le=10_000), WHOLE] | None = Field(
         default=None, description="An item rests when it was shown this often without an answer; 0: never."
     )
+    personal_weights: bool | None = Field(
+        default=None, description="Learn habits on this device, in weights that never leave it; off forgets them."
+    )
+
+
+class LetIn(Asked):
+    """A topic or a provider that was turned away, and may come again."""
+
+    topic: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    provider: Annotated[str, Field(min_length=1, max_length=512)] | None = None
 
 
 class ParticipationChange(Asked):

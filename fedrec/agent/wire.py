@@ -115,9 +115,12 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The interests, largest first."""
+    """The interests, largest first, and what the person turned away for good."""
 
     clusters: tuple[Cluster, ...]
+    muted_topics: tuple[str, ...]
+    blocked_providers: tuple[str, ...]
+    hidden_items: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,7 @@ class Settings:
     provider_share: float
     topic_share: float
     max_shown: int
+    personal_weights: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +170,7 @@ class Participation:
     """Whether the device takes part in training, and only while what.
 
     paused_until: UTC seconds. possible: whether the installed release was trained with privacy;
-    a device takes part in no other training.
+    a device takes part in no other training. words: what leaves the device, and whom to trust.
     """
 
     on: bool
@@ -175,6 +179,7 @@ class Participation:
     charging: bool
     unmetered: bool
     possible: bool
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

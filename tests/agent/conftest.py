@@ -14,7 +14,7 @@ from fedrec.agent.app import create_app
 from fedrec.agent.limits import Limits
 from fedrec.agent.tokens import agent_token
 from fedrec.ondevice.engine import Engine
-from tests.agent.worlds import HOSTILE
+from tests.agent.worlds import HOSTILE, a_private_release
 from tests.ondevice.device_worlds import a_device, a_release, a_world
 
 PORT = 8799
@@ -96,3 +96,15 @@ def agent(engine: Engine) -> Agent:
 @pytest.fixture
 def product(agent: Agent) -> Caller:
     return agent.product()
+
+
+@pytest.fixture(scope="session")
+def private_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return a_private_release(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def private(tmp_path: Path, private_release: Path) -> Iterator[Agent]:
+    """The agent of a device that could take part in private training."""
+    with Engine.open(a_device(tmp_path / "private", private_release), keys="file") as opened:
+        yield an_agent(opened)

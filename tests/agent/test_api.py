@@ -7,7 +7,7 @@ import pytest
 from fedrec.agent.app import create_app
 from fedrec.ondevice.engine import Engine
 from tests.agent.conftest import PORT, Agent, Caller
-from tests.agent.worlds import HOSTILE
+from tests.agent.worlds import HOSTILE, took_part
 
 
 def listed(product: Caller, **asked: Any) -> list[str]:
@@ -154,6 +154,30 @@ def test_a_blocked_provider_and_an_unwanted_topic_leave_the_lists(product: Calle
     assert left
     assert blocked["provider"] not in {item["provider"] for item in left}
     assert unwanted["category"] not in {item["category"] for item in left}
+    profile = product.get("/v1/profile").json()
+    assert (profile["blocked_providers"], profile["muted_topics"]) == ([blocked["provider"]], [unwanted["category"]])
+    assert profile["hidden_items"] == 2
+
+
+def test_what_was_turned_away_is_let_in_again(product: Caller) -> None:
+    first = product.get("/v1/recommendations", params={"k": 60}).json()["items"]
+    provided = next(item for item in first if item["provider"])
+    product.post("/v1/feedback", json={"action": "block", "item_id": provided["item_id"]})
+    product.post("/v1/feedback", json={"action": "not_this_topic", "item_id": provided["item_id"]})
+    before = set(listed(product))
+    for what, name in (("provider", provided["provider"]), ("topic", provided["category"])):
+        profile = product.post("/v1/profile/let-in", json={what: name}).json()
+    assert (profile["blocked_providers"], profile["muted_topics"]) == ([], [])
+    after = set(listed(product))
+    assert before < after
+    assert provided["item_id"] not in after
+
+
+def test_personal_weights_are_a_switch(product: Caller, agent: Agent) -> None:
+    before = product.get("/v1/settings").json()
+    changed = product.put("/v1/settings", json={"personal_weights": not before["personal_weights"]}).json()
+    assert changed == {**before, "personal_weights": not before["personal_weights"]}
+    assert agent.engine.uses_personal_weights is changed["personal_weights"]
 
 
 def test_a_rating_needs_its_value_and_nothing_else_takes_one(product: Caller) -> None:
@@ -201,6 +225,7 @@ def test_a_device_takes_no_part_in_training_without_privacy(product: Caller) -> 
         "charging": True,
         "unmetered": True,
         "possible": False,
+        "words": "",
     }
     answer = product.put("/v1/participation", json={"on": True})
     assert answer.status_code == 409
@@ -267,7 +292,8 @@ def three_tastes(product: Caller) -> list[dict[str, Any]]:
 
 
 def test_interests_are_seen_with_what_they_are_made_of(product: Caller) -> None:
-    assert product.get("/v1/profile").json() == {"clusters": []}
+    nothing = {"clusters": [], "muted_topics": [], "blocked_providers": [], "hidden_items": 0}
+    assert product.get("/v1/profile").json() == nothing
     clusters = three_tastes(product)
     assert clusters
     assert sum(cluster["share"] for cluster in clusters) == pytest.approx(1)
@@ -293,3 +319,31 @@ def test_an_interest_bears_the_name_that_the_person_gave_it(product: Caller) -> 
     assert product.put(path, json={"name": ""}).json()["clusters"][0]["name"] == clusters[0]["name"]
     assert product.put(path, json={"name": "x" * 61}).status_code == 422
     assert product.put("/v1/profile/clusters/999", json={"name": "x"}).status_code == 404
+
+
+def test_a_person_takes_part_with_conditions_and_pauses(private: Agent) -> None:
+    product = private.product()
+    offered = product.get("/v1/participation").json()
+    assert (offered["on"], offered["possible"]) == (False, True)
+    assert "has to be trusted" in offered["words"]
+    decided = product.put("/v1/participation", json={"on": True, "idle": False, "epsilon": 3}).json()
+    assert (decided["on"], decided["idle"], decided["charging"]) == (True, False, True)
+    assert product.get("/v1/privacy").json()["budget"] == 3
+    changed = product.put("/v1/participation", json={"on": True, "charging": False}).json()
+    assert (changed["on"], changed["idle"], changed["charging"]) == (True, True, False)
+    assert product.get("/v1/privacy").json()["budget"] == 3
+    paused = product.post("/v1/participation/pause", json={"hours": 2}).json()
+    assert paused["paused_until"] == pytest.approx(private.engine.now() + 7200, abs=5)
+    assert product.post("/v1/participation/pause", json={"hours": 0}).json()["paused_until"] is None
+    assert product.put("/v1/device", json={"idle": True, "charging": None}).status_code == 200
+    assert not product.put("/v1/participation", json={"on": False}).json()["on"]
+
+
+def test_what_was_spent_is_said_in_words_and_numbers(private: Agent) -> None:
+    took_part(private.engine, 2)
+    privacy = private.product().get("/v1/privacy").json()
+    assert "took part 2 times" in privacy["words"]
+    assert 0 < privacy["epsilon"] < privacy["budget"] == 8
+    assert [(upload["round"], upload["bytes"]) for upload in privacy["uploads"]] == [(1, 49_152), (0, 49_152)]
+    private.product().post("/v1/erase", json={"confirm": "erase"})
+    assert private.product().get("/v1/privacy").json()["epsilon"] == privacy["epsilon"]

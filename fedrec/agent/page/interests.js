@@ -1,6 +1,6 @@
 // The groups of tastes that the device found: to see, to name, to mute.
 
-import { get, put } from "./api.js";
+import { get, post, put } from "./api.js";
 import { announce, bar, button, byId, el, percent } from "./dom.js";
 
 /** Show the interests; `changed` makes the list anew. */
@@ -10,7 +10,20 @@ export async function showInterests(changed) {
   byId("clusters").replaceChildren(...profile.clusters.map((cluster) => interest(cluster, changed)));
   if (!profile.clusters.length)
     byId("clusters").append(el("li", { className: "note" }, "None yet: they appear with the first things that you do."));
+  byId("turned-away").replaceChildren(...turnedAway(profile, changed));
   if (place !== undefined) document.querySelector(`#clusters li[data-cluster="${place}"] .mute`)?.focus();
+}
+
+function turnedAway(profile, changed) {
+  const row = (what, name) => el("li", {}, el("span", { className: "because" }, name),
+    button({ className: "quiet", aria: { label: `Let ${name} in again` } }, async () => {
+      await post("/v1/profile/let-in", { [what]: name });
+      await changed();
+      announce(`${name} may come again.`);
+    }, "Let in"));
+  const rows = [...profile.muted_topics.map((name) => row("topic", name)), ...profile.blocked_providers.map((name) => row("provider", name))];
+  if (!rows.length) return [];
+  return [el("h3", {}, "Turned away"), el("ul", { className: "found" }, ...rows)];
 }
 
 function interest(cluster, changed) {

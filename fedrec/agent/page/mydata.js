@@ -47,6 +47,6 @@ async function ask(attempt, changed) {
 
 function recall(times) {
   if (!times) return "Nothing was ever uploaded from this device, so there is nothing out there to recall.";
-  const what = times === 1 ? "One noised change" : `${times} noised changes`;
-  return `${what} of the shared model left this device. What was released with them cannot be taken back; the privacy budget above bounds what anybody can learn from it.`;
+  const what = times === 1 ? "One change" : `${times} changes`;
+  return `${what} of the shared model left this device. What was released with them cannot be taken back; the privacy budget bounds what anybody can learn from it.`;
 }

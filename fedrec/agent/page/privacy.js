@@ -21,8 +21,7 @@ export async function showPrivacy(attempt) {
 }
 
 function spent(privacy) {
-  const words = el("p", { className: "verdict" }, privacy.words);
-  if (!privacy.participations && !privacy.epsilon) return [words];
+  if (!privacy.participations && !privacy.epsilon) return [el("p", { className: "verdict" }, privacy.words)];
   const number = el("p", { className: "figure" }, `${privacy.exact ? "" : "≤ "}${privacy.epsilon.toFixed(2)}`,
     el("small", {}, privacy.budget === null ? "epsilon spent" : `of ${privacy.budget.toFixed(2)} epsilon spent`));
   const meter = privacy.budget && el("div", { className: "budget", role: "meter",
@@ -31,7 +30,7 @@ function spent(privacy) {
   const times = privacy.participations === 1 ? "1 contribution" : `${privacy.participations} contributions`;
   const cap = privacy.cap === null ? "" : ` of at most ${privacy.cap}`;
   const facts = [`${times}${cap}`, `delta ${privacy.delta.toExponential(0)}`, privacy.unit && `per ${privacy.unit}`].filter(Boolean);
-  return [words, number, meter || "", el("p", { className: "note" }, `${facts.join(" · ")}. Erasing does not fill the budget up again.`)];
+  return [number, meter || "", el("p", {}, privacy.words), el("p", { className: "note" }, `${facts.join(" · ")}. Erasing does not fill the budget up again.`)];
 }
 
 function fill(share) {
@@ -73,10 +72,12 @@ function participation(part, attempt) {
 }
 
 function note(part) {
-  if (part.on) return "A clipped and noised change of the shared model may leave this device. Never an event, never a title.";
+  if (part.on) return `${part.words} Never an event, never a title.`;
   if (!part.possible) return "Off. This release was trained without privacy, so there is nothing to take part in.";
-  return "Off. Recommendations work all the same, and nothing leaves this device.";
+  return `Off: nothing leaves this device, and recommendations work all the same. If turned on: ${lower(part.words)}`;
 }
+
+const lower = (words) => words.charAt(0).toLowerCase() + words.slice(1);
 
 function pausing(part, attempt, change, conditions) {
   const pause = async (hours) => attempt(async () => {

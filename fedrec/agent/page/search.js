@@ -49,12 +49,12 @@ async function showFound(words) {
 /** What the list takes into account: the words for now, and the last things that were done. */
 export async function showContext() {
   const live = await get("/v1/context");
-  const words = now.text && el("li", { className: "chip own" }, `“${now.text}”, not stored`,
+  const words = now.text && el("li", { className: "chip own" }, el("span", { className: "said-of" }, `“${now.text}”`), el("span", { className: "soft" }, "not stored"),
     button({ className: "quiet", aria: { label: "Remember these words as a search" } }, remember, "Remember"),
     button({ className: "quiet", aria: { label: "Drop these words" } }, () => look(""), icon("close")));
   byId("context-chips").replaceChildren(
     words || "",
-    ...live.recent.slice(0, 3).map((one) => el("li", { className: "chip" }, one.said, " ", when(one.time))));
+    ...live.recent.slice(0, 3).map((one) => el("li", { className: "chip" }, el("span", { className: "said-of" }, one.said), when(one.time))));
   byId("undo").hidden = !live.recent.some((one) => !["search", "comment"].includes(one.kind));
   byId("cold").hidden = live.events > 0;
   return live;

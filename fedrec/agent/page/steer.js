@@ -11,7 +11,17 @@ const SLIDERS = [
 
 /** Show the sliders as the settings stand; `changed` makes the list anew. */
 export function showSteering(settings, attempt, changed) {
-  byId("sliders").replaceChildren(...SLIDERS.map(([name, label, low, high]) => slider(name, label, low, high)));
+  const [first, ...others] = SLIDERS.map(([name, label, low, high]) => slider(name, label, low, high));
+  byId("sliders").replaceChildren(first, el("details", {}, el("summary", {}, "More"), ...others, habits()));
+
+  function habits() {
+    const box = el("input", { type: "checkbox", id: "personal-weights", checked: settings.personal_weights });
+    box.addEventListener("change", () => attempt(async () => {
+      await put("/v1/settings", { personal_weights: box.checked });
+      await changed();
+    }));
+    return el("label", { className: "check" }, box, " Learn my habits, on this device only");
+  }
 
   function slider(name, label, low, high) {
     const shown = el("output", { htmlFor: name }, percent(settings[name]));

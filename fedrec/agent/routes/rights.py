@@ -16,6 +16,13 @@ from fedrec.ondevice.releases import installed
 
 router = APIRouter(prefix="/v1", tags=["rights"], responses=REFUSALS)
 _HOUR = 3600
+# What leaves the device in each mode, and who has to be trusted with it.
+_LEAVES = {
+    "central": (
+        "A clipped change of the shared model leaves the device; the server, which has to be trusted, adds the noise."
+    ),
+    "local": "A change of the shared model leaves the device with all of its noise on it; nobody has to be trusted.",
+}
 
 
 @router.get("/privacy")
@@ -106,11 +113,14 @@ def roll_back(device: Device) -> wire.Release:
 def _decided(device: Engine) -> wire.Participation:
     decided = taking_part.participation(device.store)
     paused = decided.paused_until if decided.paused(device.now()) else None
+    offered = taking_part.plan_of_release(device.release.manifest)
+    plan = decided.plan if decided.on else offered
     return wire.Participation(
         on=decided.on,
         paused_until=None if paused is None else int(paused),
         **asdict(decided.conditions),
-        possible=taking_part.plan_of_release(device.release.manifest) is not None,
+        possible=offered is not None,
+        words=_LEAVES[plan.mode] if plan else "",
     )
 
 

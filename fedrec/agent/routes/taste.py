@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 from fedrec.agent import wire
 from fedrec.agent.routes.asking import MISSING, REFUSALS, Device, NotHereError, row_of
 from fedrec.agent.routes.lists import what
-from fedrec.agent.schemas import ClusterChange, FeedbackGiven, SettingsChange, Undo
+from fedrec.agent.schemas import ClusterChange, FeedbackGiven, LetIn, SettingsChange, Undo
 from fedrec.errors import DataError
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.feedback import Feedback
@@ -71,17 +71,33 @@ def change_cluster(
     return _profile(device)
 
 
+@router.post("/profile/let-in")
+def let_in(which: LetIn, device: Device) -> wire.Profile:
+    """Let a topic or a provider be recommended again."""
+    device.let_in(topic=which.topic, provider=which.provider)
+    return _profile(device)
+
+
 @router.get("/settings")
 def settings(device: Device) -> wire.Settings:
     """How lists are made."""
-    return wire.Settings(**asdict(device.steering))
+    return _settings(device)
 
 
 @router.put("/settings")
 def change_settings(change: SettingsChange, device: Device) -> wire.Settings:
     """Change how lists are made; what is absent stays as it is."""
-    device.steer(replace(device.steering, **change.model_dump(exclude_none=True)))
-    return wire.Settings(**asdict(device.steering))
+    asked = change.model_dump(exclude_none=True)
+    own = asked.pop("personal_weights", None)
+    if asked:
+        device.steer(replace(device.steering, **asked))
+    if own is not None and own != device.uses_personal_weights:
+        device.use_personal_weights(own)
+    return _settings(device)
+
+
+def _settings(device: Engine) -> wire.Settings:
+    return wire.Settings(**asdict(device.steering), personal_weights=device.uses_personal_weights)
 
 
 def _told(device: Engine, feedback_id: int, given: Feedback) -> wire.Feedback:
@@ -99,7 +115,11 @@ def _told(device: Engine, feedback_id: int, given: Feedback) -> wire.Feedback:
 
 
 def _profile(device: Engine) -> wire.Profile:
+    closed = device.closed
     return wire.Profile(
+        muted_topics=tuple(sorted(closed.topics)),
+        blocked_providers=tuple(sorted(closed.providers)),
+        hidden_items=len(closed.items),
         clusters=tuple(
             wire.Cluster(
                 id=cluster.id,
@@ -111,7 +131,7 @@ def _profile(device: Engine) -> wire.Profile:
                 examples=_examples(device, cluster.event_ids),
             )
             for cluster in device.profile().clusters
-        )
+        ),
     )
 
 
