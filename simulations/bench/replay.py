@@ -68,11 +68,10 @@ def replayed(source: Path, scratch: Path, *, quick: bool) -> dict[str, Any]:
     pin_signer(device, release.parents[1] / "signing.pub")
     install(device, release)
     Store.create(device, keys="file").close()
-    with running(device) as client:
-        client.change_settings(diversity=0.0)
+    with running(device) as (client, engine):
         rows = []
         for number, (early, late) in enumerate(people.values(), start=1):
-            rows.append(person(client, early, late))
+            rows.append(person(client, engine, early, late))
             print(f"\r{number} of {len(people)} people", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return {
@@ -129,21 +128,33 @@ def trained(scratch: Path, *, rounds: int) -> Path:
     return max(path for path in (scratch / "run" / "releases").iterdir() if not path.name.startswith("."))
 
 
-def person(client: AgentClient, early: list[Event], late: list[Event]) -> dict[str, float]:
-    """One person's mean NDCG@10 over the late events: with live history, and with the history frozen."""
-    client.erase(confirm="erase", forget_ledger=True)
-    client.change_settings(diversity=0.0)
-    for start in range(0, len(early), _BATCH):
-        client.record(early[start : start + _BATCH])
-    fixed = [item.item_id for item in client.recommend(_MOST).items]
-    gains: dict[str, list[float]] = {"live": [], "frozen": []}
+def person(client: AgentClient, engine: Engine, early: list[Event], late: list[Event]) -> dict[str, float]:
+    """One person's mean NDCG@10 over the late events: live history, frozen history, live with personal weights."""
+    fixed = told(client, early)
+    gains: dict[str, list[float]] = {"live": [], "frozen": [], "personal": []}
     for event in late:
         if event.kind is Kind.RATE:
             gains["live"].append(gain([item.item_id for item in client.recommend(K).items], event))
             gains["frozen"].append(gain(fixed[:K], event))
         client.record([event])
         fixed = [item for item in fixed if item != event.item_id]
+    told(client, early)
+    # No route of the agent: what does not help is not offered on the page.
+    engine.use_personal_weights(True)
+    for event in late:
+        if event.kind is Kind.RATE:
+            gains["personal"].append(gain([item.item_id for item in client.recommend(K).items], event))
+        client.record([event])
     return {name: float(np.mean(values)) for name, values in gains.items()}
+
+
+def told(client: AgentClient, early: list[Event]) -> list[str]:
+    """Forget everybody, learn of a person's early events, and return the best items by then."""
+    client.erase(confirm="erase", forget_ledger=True)
+    client.change_settings(diversity=0.0)
+    for start in range(0, len(early), _BATCH):
+        client.record(early[start : start + _BATCH])
+    return [item.item_id for item in client.recommend(_MOST).items]
 
 
 def gain(items: list[str], event: Event) -> float:
@@ -164,8 +175,8 @@ def compared(rows: list[dict[str, float]]) -> dict[str, Any]:
 
 
 @contextmanager
-def running(device: Path) -> Iterator[AgentClient]:
-    """The agent of a device, answering on loopback, and a client of it."""
+def running(device: Path) -> Iterator[tuple[AgentClient, Engine]]:
+    """The agent of a device, answering on loopback: a client of it, and the engine behind it."""
     token, ready = agent_token(device), threading.Event()
     with Engine.open(device) as engine, listen(0) as listening:
         port = int(listening.getsockname()[1])
@@ -173,7 +184,7 @@ def running(device: Path) -> Iterator[AgentClient]:
         thread = threading.Thread(target=serve, args=(app, listening), kwargs={"ready": ready.set}, daemon=True)
         thread.start()
         ready.wait(30)
-        yield AgentClient(port, token=token)
+        yield AgentClient(port, token=token), engine
 
 
 def _table(estimate: Estimate) -> dict[str, float]:
