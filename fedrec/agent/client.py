@@ -1,8 +1,8 @@
 """A typed client of the agent, for products on the same device. Needs no web library.
 
->>> AgentClient(1, token="none").release()  # doctest: +IGNORE_EXCEPTION_DETAIL
-Traceback (most recent call last):
-fedrec.errors.DataError: No agent answers on 127.0.0.1:1. Start one with `fedrec client page DEVICE`.
+    client = AgentClient.of(Path("DEVICE"))
+    client.feedback("save", "item-7")
+    for item in client.recommend(5).items: ...
 """
 
 import json

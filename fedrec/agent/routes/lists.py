@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from fedrec.agent import wire
 from fedrec.agent.routes.asking import MISSING, REFUSALS, Device, row_of
 from fedrec.agent.schemas import AnyEvent, Events, ItemEvent, ItemId, Moment, Wish, Words
+from fedrec.agent.titles import titles_of
 from fedrec.data.events import Event, Kind
 from fedrec.data.store.store import OWNER
 from fedrec.errors import RefusedError
@@ -59,15 +60,9 @@ def explanation(item_id: ItemId, moment: Annotated[Moment, Query()], device: Dev
 
 @router.get("/items")
 def items(asked: Annotated[Words, Query()], device: Device) -> wire.Found:
-    """Items of the public catalogue whose titles hold every word; the shortest titles first."""
+    """Items of the public catalogue whose titles hold every word; the best matches first."""
     catalogue = device.catalogue
-    words = asked.query.casefold().split()
-    matches = []
-    for row in range(len(catalogue)):
-        title = catalogue.title(row).casefold()
-        if all(word in title for word in words):
-            matches.append((len(title), row))
-    found = [catalogue.item(row) for _, row in sorted(matches)[: asked.limit]]
+    found = [catalogue.item(row) for row in titles_of(catalogue).rows(asked.query, most=asked.limit)]
     return wire.Found(
         items=tuple(
             wire.FoundItem(item_id=item.item_id, title=item.title, category=item.category, provider=item.provider)
@@ -79,14 +74,16 @@ def items(asked: Annotated[Words, Query()], device: Device) -> wire.Found:
 @router.get("/context")
 def context_now(device: Device) -> wire.LiveContext:
     """What lists take into account now: the last events, in words."""
-    stored = device.store.events()
-    recent = [
+    recent = tuple(
         wire.Recent(
-            id=one.id, time=one.event.timestamp, kind=one.event.kind, said=said(one.event.kind, what(device, one.event))
+            id=one.id,
+            time=one.event.timestamp,
+            kind=one.event.kind,
+            said=said(one.event.kind, what(device, one.event)),
         )
-        for one in reversed(stored[-_RECENT:])
-    ]
-    return wire.LiveContext(recent=tuple(recent), events=len(stored))
+        for one in device.store.latest_events(_RECENT)
+    )
+    return wire.LiveContext(recent=recent, events=device.store.counts()["events"])
 
 
 def reasons(found: tuple[Reason, ...]) -> tuple[wire.Reason, ...]:

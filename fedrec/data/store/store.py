@@ -117,6 +117,11 @@ class Store:
         """Every event by time, then by number."""
         return [stored_event(row) for row in self._database.rows(f"{_EVENTS} ORDER BY time, id")]
 
+    def latest_events(self, count: int) -> list[StoredEvent]:
+        """The last events by time, the newest first."""
+        rows = self._database.rows(f"{_EVENTS} ORDER BY time DESC, id DESC LIMIT ?", (count,))
+        return [stored_event(row) for row in rows]
+
     def event(self, number: int) -> StoredEvent | None:
         """The event of this number."""
         rows = self._database.rows(f"{_EVENTS} WHERE id = ?", (number,)) if _is_number(number) else []
