@@ -1,6 +1,6 @@
 """The person's events as packed arrays in time order: changed in place with every event, so that it counts at once."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrec.data.entries import is_query
-from fedrec.data.events import Event, Kind
+from fedrec.data.events import TEXT_KINDS, Event, Kind
 from fedrec.data.sequences import Floats, Ints
 
 KINDS = tuple(Kind)
@@ -16,11 +16,15 @@ TEXT = -1  # in place of a row: the entry is a text, and its vector is not in th
 # What was recorded without a context; a label that nobody used matches nothing.
 NO_LABEL = 0
 
+_NOTHING = -2  # of an item that the catalogue lacks: left out
 _CODES = {kind: code for code, kind in enumerate(KINDS)}
+_TEXTUAL = np.array([kind in TEXT_KINDS for kind in KINDS])
 _ENTRY = np.dtype([("id", "i8"), ("time", "i8"), ("row", "i8"), ("weight", "f4"), ("kind", "i4"), ("label", "i4")])
-_FIRST_CAPACITY = 256
+_LEAST_ROOM = 256
 
 Table = npt.NDArray[Any]
+# Number, item, time, kind, whether it has a text, and context of an event.
+StoredRow = tuple[int, str | None, int, str, bool, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class LiveHistory:
         self._row_of = row_of
         self._weights = weights
         self._texts = texts
-        self._table: Table = np.zeros(_FIRST_CAPACITY, dtype=_ENTRY)
+        self._table: Table = np.zeros(0, dtype=_ENTRY)
         self._length = 0
         self._labels: dict[str, int] = {}
 
@@ -68,12 +72,19 @@ class LiveHistory:
         """The last `window` entries of `table`."""
         return self._table[max(0, self._length - window) : self._length]
 
-    def load(self, events: Iterable[tuple[int, Event]]) -> None:
+    def load(self, stored: Sequence[StoredRow]) -> None:
         """Hold these events, in time order, and no others."""
-        made = (self._entry(event_id, event) for event_id, event in events)
-        table = np.array([entry for entry in made if entry is not None], dtype=_ENTRY)
-        self._length = len(table)
-        self._table = np.resize(table, max(_FIRST_CAPACITY, len(table))) if len(table) else np.zeros(1, dtype=_ENTRY)
+        ids, items, times, kinds, texts, contexts = zip(*stored, strict=True) if stored else ((),) * 6
+        table = np.zeros(len(stored), dtype=_ENTRY)
+        table["id"], table["time"] = ids, times
+        table["kind"] = [_CODES[Kind(kind)] for kind in kinds]
+        found = [_NOTHING if item is None or (row := self._row_of(item)) is None else row for item in items]
+        query = _TEXTUAL[table["kind"]] & np.array(texts, dtype=np.bool_)
+        table["row"] = np.where(query, TEXT if self._texts else _NOTHING, found)
+        table["weight"] = np.array([self._weights[kind] for kind in KINDS], dtype=np.float32)[table["kind"]]
+        table["label"] = [NO_LABEL if not context else self._number(context) for context in contexts]
+        self._table = table[table["row"] != _NOTHING]
+        self._length = len(self._table)
 
     def add(self, event_id: int, event: Event) -> bool:
         """Put an event where its time belongs, behind others of that time; False if it has no effect."""
@@ -81,7 +92,8 @@ class LiveHistory:
         if entry is None:
             return False
         if self._length == len(self._table):
-            self._table = np.concatenate([self._table, np.zeros_like(self._table)])
+            room = max(_LEAST_ROOM, len(self._table))
+            self._table = np.concatenate([self._table, np.zeros(room, dtype=_ENTRY)])
         place = int(np.searchsorted(self.table["time"], event.timestamp, side="right"))
         self._table[place + 1 : self._length + 1] = self._table[place : self._length]
         self._table[place] = entry
@@ -109,5 +121,8 @@ class LiveHistory:
             row = None if event.item_id is None else self._row_of(event.item_id)
         if row is None:
             return None
-        label = self._labels.setdefault(event.context, len(self._labels) + 1) if event.context else NO_LABEL
+        label = self._number(event.context) if event.context else NO_LABEL
         return event_id, event.timestamp, row, self._weights[event.kind], _CODES[event.kind], label
+
+    def _number(self, context: str) -> int:
+        return self._labels.setdefault(context, len(self._labels) + 1)

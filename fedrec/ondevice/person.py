@@ -38,7 +38,7 @@ class Person:
         self.loaded = loaded
         released = loaded.released
         self.history = LiveHistory(loaded.index.row_of, weights=released.weights, texts=released.encoder is not None)
-        self.history.load((stored.id, stored.event) for stored in store.events())
+        self.history.load(store.event_rows())
         texts = TextVectors(store, released.encoder, loaded.index.whitening)
         self._reader = Reader(loaded, texts, lambda number: self._text(number) or "")
         self.closed = opinions.closed(store)

@@ -30,7 +30,13 @@ def a_history(*, texts: bool = True) -> LiveHistory:
 
 def loaded(stored: Sequence[tuple[int, Event]]) -> LiveHistory:
     history = a_history()
-    history.load(sorted(stored, key=lambda pair: (pair[1].timestamp, pair[0])))
+    ordered = sorted(stored, key=lambda pair: (pair[1].timestamp, pair[0]))
+    history.load(
+        [
+            (number, event.item_id, event.timestamp, event.kind.value, event.text is not None, event.context)
+            for number, event in ordered
+        ]
+    )
     return history
 
 
