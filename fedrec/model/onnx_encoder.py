@@ -16,6 +16,7 @@ ENCODER = "encoder"
 MODEL_FILE = "model.int8.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 FACTS_FILE = "encoder.json"
+ENCODER_FACTS = f"{ENCODER}/{FACTS_FILE}"
 _TOKENS = 256
 
 

@@ -33,7 +33,8 @@ from fedrec.ondevice.loaded import Loaded, load, with_items
 from fedrec.ondevice.person import STEERING, Person, learned
 from fedrec.ondevice.profile import Profile
 from fedrec.ondevice.recommending import Recommendations, recommended
-from fedrec.ondevice.releases import CURRENT, Installed
+from fedrec.ondevice.release_choice import CURRENT
+from fedrec.ondevice.releases import Installed
 from fedrec.ondevice.rerank import Steering
 
 Stamp = tuple[int, int] | None

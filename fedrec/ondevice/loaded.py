@@ -15,9 +15,10 @@ from fedrec.errors import DataError
 from fedrec.model.catalogue_file import CATALOGUE
 from fedrec.model.device_index import DEVICE_INDEX, DeviceIndex
 from fedrec.model.linear import LinearModel
+from fedrec.model.onnx_encoder import ENCODER, ENCODER_FACTS, OnnxEncoder
 from fedrec.ondevice.additions import Additions, read_additions, write_additions
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
-from fedrec.ondevice.encoder import ENCODER, ENCODER_FACTS, OnnxEncoder
+from fedrec.ondevice.nearest import GRAPHS, Nearest, open_graph
 from fedrec.ondevice.releases import Installed
 from fedrec.ondevice.texts import projected
 
@@ -29,13 +30,18 @@ _HEAD = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """A release's own parts. encoder: None where texts cannot be read. weights: of every kind of event."""
+    """A release's own parts.
+
+    encoder: None where texts cannot be read. nearest: None where every item is scored.
+    weights: of every kind of event.
+    """
 
     installed: Installed
     index: DeviceIndex
     catalogue: DeviceCatalogue
     model: LinearModel
     encoder: OnnxEncoder | None
+    nearest: Nearest | None
     weights: Mapping[str, float]
 
 
@@ -55,6 +61,11 @@ class Loaded:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def nearest(self) -> Nearest | None:
+        """What proposes items of a large catalogue."""
+        return self.released.nearest
 
     def row_of(self, item_id: str) -> int:
         """The row of an item; raises DataError if the catalogue lacks it."""
@@ -78,12 +89,14 @@ def load(device: Path, installed: Installed) -> Loaded:
     """
     folder, manifest = installed.folder, installed.manifest
     index = DeviceIndex.open(folder / DEVICE_INDEX)
+    model = LinearModel.open(folder, manifest, index)
     released = Released(
         installed=installed,
         index=index,
         catalogue=DeviceCatalogue.open(folder / CATALOGUE),
-        model=LinearModel.open(folder, manifest, index),
+        model=model,
         encoder=_encoder(folder, manifest.files),
+        nearest=open_graph(device / GRAPHS, model),
         weights=kind_weights(parse_table(DataConfig, manifest.lineage["data"]).kind_weights),
     )
     additions = read_additions(device / ADDITIONS, encoder_hash=index.encoder_hash)

@@ -11,6 +11,7 @@ from fedrec.ondevice.cold_start import opening
 from fedrec.ondevice.context import Context
 from fedrec.ondevice.explain import Reason, Words, main_reasons, parts_of
 from fedrec.ondevice.loaded import Loaded
+from fedrec.ondevice.nearest import best_items
 from fedrec.ondevice.rerank import BEST_MATCH, NEW, Candidates, Ranking, Steering, rerank
 from fedrec.ondevice.scoring import Question, best_rows, scores_of
 from fedrec.ondevice.vocabulary import TO_BEGIN_WITH
@@ -62,28 +63,32 @@ class Wish:
 
 def recommended(loaded: Loaded, question: Question, wish: Wish, words: Words) -> tuple[Ints, tuple[Recommended, ...]]:
     """The rows of the list and what to say of each: `k` items, and fewer where fewer are allowed."""
-    scores = scores_of(question, loaded.model)
     if question.says_something:
-        rows = _candidates(scores, loaded, wish)
-        candidates = _described(rows, scores[rows], loaded, wish)
+        rows, values = _candidates(question, loaded, wish)
+        candidates = _described(rows, values, loaded, wish)
         ranking = rerank(candidates, k=wish.k, steering=wish.steering)
     else:
+        scores = scores_of(question, loaded.model)
         rows = opening(loaded.index, scores, wish.allowed, length=2 * wish.k)
         ranking = _opened(rows, loaded, wish)
     chosen = rows[ranking.positions]
     return chosen, _with_reasons(chosen, ranking.placed, loaded, question, words)
 
 
-def _candidates(scores: Floats, loaded: Loaded, wish: Wish) -> Ints:
-    """The best allowed items, and the best of those that a share was asked for."""
-    most = max(_CANDIDATES, _PER_PLACE * wish.k)
+def _candidates(question: Question, loaded: Loaded, wish: Wish) -> tuple[Ints, Floats]:
+    """The best allowed items, the best of those that a share was asked for, and their scores."""
+    most, steering = max(_CANDIDATES, _PER_PLACE * wish.k), wish.steering
+    model, nearest = loaded.model, loaded.nearest
+    if nearest and not (steering.long_tail_share or steering.fresh_share):
+        return best_items(question.asked, loaded.index, model.prior, wish.allowed, most=most, nearest=nearest)
+    scores = scores_of(question, model)
     found = [best_rows(scores, wish.allowed, most=most)]
-    steering = wish.steering
     for share, wanted in ((steering.long_tail_share, loaded.long_tail), (steering.fresh_share, wish.fresh)):
         if share:
             found.append(best_rows(scores, wish.allowed & wanted, most=wish.k))
     rows = np.unique(np.concatenate(found)) if len(found) > 1 else found[0]
-    return rows[np.argsort(-scores[rows], kind="stable")]
+    rows = rows[np.argsort(-scores[rows], kind="stable")]
+    return rows, scores[rows]
 
 
 def _described(rows: Ints, values: Floats, loaded: Loaded, wish: Wish) -> Candidates:

@@ -10,8 +10,8 @@ from fedrec.model.catalogue_file import CATALOGUE
 from fedrec.model.device_index import DEVICE_INDEX, DeviceIndex
 from fedrec.model.frozen_hash import frozen_hash
 from fedrec.model.linear import ADAPTER_FILE, LinearModel
+from fedrec.model.onnx_encoder import ENCODER_FACTS
 from fedrec.ondevice.catalogue import DeviceCatalogue
-from fedrec.ondevice.encoder import ENCODER_FACTS
 from fedrec.release import Manifest
 
 _NEEDED = (DEVICE_INDEX, CATALOGUE, ADAPTER_FILE)

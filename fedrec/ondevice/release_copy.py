@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from fedrec.errors import DataError
+from fedrec.errors import VerificationError
 from fedrec.files import sync_folder
-from fedrec.release import MANIFEST, SIGNATURE, Manifest, signed_manifest, verify_release
+from fedrec.release import MANIFEST, SIGNATURE, Manifest, hash_file, verify_release
 
 # What only training reads; a source may lack it too.
 LEFT_OUT = frozenset({"index.safetensors"})
@@ -18,41 +18,43 @@ _WORTH_SHARING = 1 << 20
 
 
 def place_copy(
-    source: Path, folder: Path, key: Ed25519PublicKey, require_usable: Callable[[Path, Manifest], None]
+    source: Path,
+    folder: Path,
+    manifest: Manifest,
+    key: Ed25519PublicKey,
+    require_usable: Callable[[Path, Manifest], None],
 ) -> None:
     """Put a verified copy of a release at `folder`, whole or not at all.
 
-    require_usable: asked of the copy before it gets its name. Whatever was at `folder` goes.
-    Raises VerificationError if the copy does not hold, DataError if there is no room for it.
+    manifest: of the source, as it was verified. require_usable: asked of the copy before it
+    gets its name. Whatever was at `folder` goes.
+    Raises VerificationError if the copy is not that release, OSError if there is no room for it.
     """
     draft = Path(tempfile.mkdtemp(prefix=".draft.", dir=folder.parent))
     try:
-        _copy(source, draft, key, folder.parent)
-        require_usable(draft, verify_release(draft, key, optional=LEFT_OUT))
+        _copy(source, draft, manifest)
+        if verify_release(draft, key, optional=LEFT_OUT) != manifest:
+            raise VerificationError(f"{source} was changed while it was copied. Install it again.")
+        require_usable(draft, manifest)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
         sync_folder(folder.parent)
-    except OSError as error:
-        raise DataError(
-            f"The release cannot be copied to {folder.parent} ({error.strerror}). Make room, or check the rights."
-        ) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _copy(source: Path, draft: Path, key: Ed25519PublicKey, releases: Path) -> None:
-    manifest = signed_manifest(source, key)
-    known = _shareable(releases, key)
+def _copy(source: Path, draft: Path, manifest: Manifest) -> None:
+    """Fill a draft; files that the device holds already are shared, as nobody else writes those."""
     for name, digest in {**manifest.files, MANIFEST: "", SIGNATURE: ""}.items():
-        target = draft / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         if name in LEFT_OUT:
             continue
-        # Only files of the device itself are shared: nobody else writes those.
-        if digest in known:
-            os.link(known[digest], target)
+        target, original = draft / name, source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        known = _known(draft.parent, name, digest) if original.stat().st_size >= _WORTH_SHARING else None
+        if known:
+            os.link(known, target)
         else:
-            shutil.copyfile(source / name, target, follow_symlinks=False)
+            shutil.copyfile(original, target, follow_symlinks=False)
             target.chmod(0o644)
             _sync(target)
     for folder in (draft, *_folders(draft)):
@@ -60,16 +62,13 @@ def _copy(source: Path, draft: Path, key: Ed25519PublicKey, releases: Path) -> N
         sync_folder(folder)
 
 
-def _shareable(releases: Path, key: Ed25519PublicKey) -> dict[str, Path]:
-    """The large files of installed releases, by hash; encoder and index seldom change."""
-    found = {}
+def _known(releases: Path, name: str, digest: str) -> Path | None:
+    """The same file in an installed release; encoder and index seldom change."""
     for folder in releases.iterdir():
-        if not folder.name.startswith("."):
-            for name, digest in signed_manifest(folder, key).files.items():
-                path = folder / name
-                if path.is_file() and path.stat().st_size >= _WORTH_SHARING:
-                    found[digest] = path
-    return found
+        path = folder / name
+        if not folder.name.startswith(".") and path.is_file() and hash_file(path) == digest:
+            return path
+    return None
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -5,26 +5,27 @@ which is active and which were before. A power cut leaves the old release active
 """
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fedrec.errors import DataError, RefusedError, VerificationError
 from fedrec.files import write_atomically
+from fedrec.model.device_index import DEVICE_INDEX, DeviceIndex
+from fedrec.model.linear import LinearModel
+from fedrec.ondevice.nearest import GRAPHS, build_graph
 from fedrec.ondevice.release_check import require_usable
+from fedrec.ondevice.release_choice import Choice, read_choice, write_choice
 from fedrec.ondevice.release_copy import LEFT_OUT, place_copy
 from fedrec.release import Manifest, public_key, signed_manifest, verify_release
 
 SIGNER = "signer.pub"
 RELEASES = "releases"
-CURRENT = "current"
 _LOCK = ".install.lock"
-_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,34 +41,6 @@ class Installed:
     def run(self) -> str:
         """The run that made it; rounds of different runs cannot be compared."""
         return str(self.manifest.lineage["run"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    """What `current` holds: folder names, the latest first.
-
-    set_aside: what the person went back from; an update does not bring it again.
-    """
-
-    active: str
-    earlier: tuple[str, ...] = ()
-    set_aside: tuple[str, ...] = ()
-
-    def switch(self, name: str) -> "_Choice":
-        """The choice after another release became active."""
-        earlier = [each for each in (self.active, *self.earlier) if each != name]
-        aside = tuple(each for each in self.set_aside if each != name)
-        return _Choice(active=name, earlier=tuple(earlier[:_KEPT]), set_aside=aside)
-
-    def back(self) -> "_Choice":
-        """The choice after the active release was set aside."""
-        aside = (self.active, *self.set_aside)[:_KEPT]
-        return _Choice(active=self.earlier[0], earlier=self.earlier[1:], set_aside=aside)
-
-    @property
-    def names(self) -> set[str]:
-        """Every release that stays on the disk."""
-        return {self.active, *self.earlier, *self.set_aside}
 
 
 def pin_signer(device: Path, key: Path) -> None:
@@ -94,14 +67,15 @@ def install(device: Path, source: Path, *, by_person: bool = False) -> Installed
     manifest = verify_release(source, key, optional=LEFT_OUT)
     name = _folder_name(manifest)
     with _locked(device):
-        choice = _read_choice(device)
+        choice = read_choice(device)
         if choice and not by_person:
             _require_update(device, choice, manifest, name)
         folder = device / RELEASES / name
         if not _holds(folder, key):
-            place_copy(source, folder, key, require_usable)
+            place_copy(source, folder, manifest, key, require_usable)
+        _prepare_search(device, folder, manifest)
         if choice is None or choice.active != name:
-            choice = choice.switch(name) if choice else _Choice(active=name)
+            choice = choice.switch(name) if choice else Choice(active=name)
             _switch(device, choice)
         return _installed(folder, key)
 
@@ -111,7 +85,7 @@ def active(device: Path) -> Installed:
 
     Raises DataError if there is none, VerificationError if it was changed on the disk.
     """
-    choice = _read_choice(device)
+    choice = read_choice(device)
     if choice is None:
         raise DataError(f"{device} holds no release. Run `fedrec client init` with one first.")
     folder, key = device / RELEASES / choice.active, _signer(device)
@@ -125,7 +99,7 @@ def roll_back(device: Path) -> Installed:
     Raises RefusedError if there is none, or it was changed on the disk.
     """
     with _locked(device):
-        choice = _read_choice(device)
+        choice = read_choice(device)
         if choice is None or not choice.earlier:
             raise RefusedError(f"{device} holds no earlier release to go back to.")
         back = choice.back()
@@ -137,7 +111,7 @@ def roll_back(device: Path) -> Installed:
 
 def installed(device: Path) -> list[Installed]:
     """The active release and those before it, the latest first; only their signatures are checked."""
-    choice = _read_choice(device)
+    choice = read_choice(device)
     if choice is None:
         return []
     key = _signer(device)
@@ -145,20 +119,30 @@ def installed(device: Path) -> list[Installed]:
     return [_installed(folder, key) for folder in folders if folder.is_dir()]
 
 
-def _require_update(device: Path, choice: _Choice, manifest: Manifest, name: str) -> None:
+def _prepare_search(device: Path, folder: Path, manifest: Manifest) -> None:
+    """Make the search of a large catalogue fast before anybody waits for it."""
+    model = LinearModel.open(folder, manifest, DeviceIndex.open(folder / DEVICE_INDEX))
+    # Without room for it every item is scored: slower, and the same list.
+    with suppress(OSError):
+        build_graph(device / GRAPHS, model)
+
+
+def _require_update(device: Path, choice: Choice, manifest: Manifest, name: str) -> None:
     """Raise RefusedError for a release that only the person may choose."""
     if name == choice.active:
         return
     if name in choice.set_aside:
         raise RefusedError(f"Release {manifest.id} was rolled back from on this device. Ask for it by hand to return.")
-    now = _installed(device / RELEASES / choice.active, _signer(device))
-    if manifest.lineage["run"] != now.run:
+    now = int(choice.active.partition("-")[0])
+    # An active release that is damaged can no longer say which run it is of; its name says the round.
+    with suppress(VerificationError):
+        if manifest.lineage["run"] != _installed(device / RELEASES / choice.active, _signer(device)).run:
+            raise RefusedError(
+                f"Release {manifest.id} is of another run than the active one. Ask for it by hand to change runs."
+            )
+    if manifest.lineage["round"] <= now:
         raise RefusedError(
-            f"Release {manifest.id} is of another run than the active {now.id}. Ask for it by hand to change runs."
-        )
-    if manifest.lineage["round"] <= now.round:
-        raise RefusedError(
-            f"Release {manifest.id} is of round {manifest.lineage['round']}, and round {now.round} is active: an "
+            f"Release {manifest.id} is of round {manifest.lineage['round']}, and round {now} is active: an "
             "update never goes back. Ask for it by hand, or roll back."
         )
 
@@ -193,24 +177,9 @@ def _signer(device: Path) -> Ed25519PublicKey:
     return public_key(device / SIGNER)
 
 
-def _read_choice(device: Path) -> _Choice | None:
-    try:
-        table = json.loads((device / CURRENT).read_text())
-        choice = _Choice(active=table["active"], earlier=tuple(table["earlier"]), set_aside=tuple(table["set_aside"]))
-        if not all(isinstance(name, str) and Path(name).name == name for name in choice.names):
-            raise ValueError("a name is none")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VerificationError(
-            f"{device / CURRENT} is damaged ({type(error).__name__}). Remove it and install the release again."
-        ) from None
-    return choice
-
-
-def _switch(device: Path, choice: _Choice) -> None:
+def _switch(device: Path, choice: Choice) -> None:
     """Make a choice the active one; then remove what no choice names."""
-    write_atomically(device / CURRENT, (json.dumps(asdict(choice), indent=2) + "\n").encode())
+    write_choice(device, choice)
     for folder in (device / RELEASES).iterdir():
         if folder.name not in choice.names:
             shutil.rmtree(folder, ignore_errors=True)
@@ -218,8 +187,13 @@ def _switch(device: Path, choice: _Choice) -> None:
 
 @contextmanager
 def _locked(device: Path) -> Iterator[None]:
-    """Hold the device's releases; a second process waits."""
-    (device / RELEASES).mkdir(parents=True, exist_ok=True)
-    with (device / _LOCK).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Hold the device's releases; a second process waits. Raises DataError where they cannot be written."""
+    try:
+        (device / RELEASES).mkdir(parents=True, exist_ok=True)
+        with (device / _LOCK).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise DataError(
+            f"The releases in {device} cannot be changed ({error.strerror}). Make room, or check the rights."
+        ) from None

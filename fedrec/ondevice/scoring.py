@@ -32,6 +32,11 @@ class Question:
     extra: Floats | None
 
     @property
+    def asked(self) -> Floats:
+        """(d,) what is multiplied with the item vectors."""
+        return self.query if self.extra is None else self.query + self.extra
+
+    @property
     def says_something(self) -> bool:
         """Whether the history says anything about what the person likes."""
         return bool(self.counted.any())
@@ -62,7 +67,7 @@ def scores_of(question: Question, model: LinearModel) -> Floats:
     """(N,) float32, of every item."""
     if question.extra is None:
         return model.scores(question.query)
-    scores = model.index.scores(question.query + question.extra) + model.prior
+    scores = model.index.scores(question.asked) + model.prior
     # The item residual was learned for what the history asks, not for what joins it on the device.
     return scores + model.factors["items"].apply(question.query) if "items" in model.factors else scores
 

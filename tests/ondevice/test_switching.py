@@ -11,6 +11,7 @@ from fedrec.data.events import Kind
 from fedrec.errors import DataError, RefusedError, VerificationError
 from fedrec.ondevice import releases
 from fedrec.ondevice.engine import Engine
+from fedrec.ondevice.release_choice import CURRENT
 from fedrec.ondevice.rerank import Steering
 from tests.ondevice.device_worlds import NOW, World, a_device, a_release, a_world, an_event
 
@@ -152,6 +153,6 @@ def test_lists_are_whole_while_releases_are_switched(engine: Engine, published: 
 
 def test_a_device_without_a_release_says_what_to_do(tmp_path: Path, published: Path) -> None:
     device = a_device(tmp_path / "bare", published)
-    (device / releases.CURRENT).unlink()
+    (device / CURRENT).unlink()
     with pytest.raises(DataError, match="holds no release"):
         Engine.open(device, keys="file")
