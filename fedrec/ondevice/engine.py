@@ -6,8 +6,8 @@ at the next call.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from threading import RLock, Thread
@@ -81,10 +81,7 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the store; a second call does nothing."""
-        learning = self._learning
-        if learning is not None:
-            learning.join()
-        with self._lock:
+        with self._settled():
             self.store.close()
 
     @property
@@ -269,7 +266,7 @@ class Engine:
 
     def erase(self, *, forget_ledger: bool = False) -> str:
         """Nothing of the person is left on this device; returns what to tell them."""
-        with self._lock:
+        with self._settled():
             told = self.store.erase(forget_ledger=forget_ledger)
             self._read_store()
             return told
@@ -307,13 +304,26 @@ class Engine:
 
     def _learn(self) -> None:
         person = self._person
-        # A store that was closed or erased meanwhile has nothing to learn from.
+        # A store that was closed meanwhile has nothing to learn from.
         with suppress(FedrecError):
             vector = learned(self.store, person.loaded)
             with self._lock:
-                # Not for whoever came after an erasure or under another release.
-                if self._person is person:
+                if self._person is person and self.store.data_version() == person.version:
                     person.personal = vector
+                else:
+                    # Learned of what may have been taken back or erased since.
+                    self.store.delete_blob(personal.PERSONAL)
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """The lock, with nothing being learned."""
+        while True:
+            if self._learning is not None:
+                self._learning.join()
+            with self._lock:
+                if self._learning is None or not self._learning.is_alive():
+                    yield
+                    return
 
 
 def _stamp(device: Path) -> Stamp:

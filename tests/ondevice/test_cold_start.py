@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrec.data.events import Kind
@@ -48,6 +48,7 @@ def test_without_any_prior_it_still_reaches_far() -> None:
     assert sorted(rows % 6) == list(range(6))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(1, 50), st.integers(0, 3))
 def test_it_is_a_list_of_allowed_items_without_duplicates(items: int, length: int, seed: int) -> None:
     draw = np.random.default_rng(seed)

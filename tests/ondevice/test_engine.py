@@ -156,3 +156,35 @@ def test_a_store_erased_by_another_process_is_noticed(release: Path, tmp_path: P
         assert ids_of(one) == stranger
         one.record(an_event("i2", time=NOW + 2 * DAY))
         assert ids_of(other) == ids_of(one)
+
+
+def test_personal_weights_join_the_score_once_they_are_on_and_leave_it_with_them(engine: Engine) -> None:
+    engine.record_all([an_event(f"i{row}", time=NOW + row) for row in range(3, 40, 4)])
+    before = engine.recommend(10).items
+    engine.use_personal_weights(True)
+    parts = {part.source for part in engine.explain("i43").parts}
+    assert "personal" in parts
+    assert engine.recommend(10).items != before
+    engine.use_personal_weights(False)
+    assert engine.recommend(10).items == before
+    assert engine.store.blob("personal") is None
+
+
+def test_personal_weights_learn_from_new_events_beside_the_calls(engine: Engine) -> None:
+    engine.record_all([an_event(f"i{row}", time=NOW + row) for row in range(3, 40, 4)])
+    engine.use_personal_weights(True)
+    first = engine.store.blob("personal")
+    engine.record_all([an_event(f"i{row}", time=NOW + 100 + row) for row in range(2, 58, 2)])
+    with engine._settled():
+        assert engine.store.blob("personal") not in {None, first}
+
+
+def test_nothing_is_learned_of_what_was_erased_while_it_was_learned(engine: Engine) -> None:
+    engine.use_personal_weights(True)
+    for _ in range(5):
+        engine.record_all([an_event(f"i{row}", time=NOW + row) for row in range(3, 43)])
+        engine.use_personal_weights(True)
+        engine.record_all([an_event(f"i{row}", time=NOW + 100 + row) for row in range(3, 43)])
+        engine.erase()
+        with engine._settled():
+            assert engine.store.blob("personal") is None

@@ -134,6 +134,7 @@ def test_there_are_words_for_every_kind() -> None:
     assert all(words.count("{}") == 1 and words.startswith("you ") for words in SAID.values())
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.integers(2, 100))
 def test_a_shortened_text_is_one_line_that_is_no_longer_than_asked(text: str, longest: int) -> None:
     line = shortened(text, longest=longest)

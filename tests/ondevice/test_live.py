@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrec.data.entries import DEFAULT_WEIGHTS, PositiveRule, history_of, is_query
@@ -45,6 +45,7 @@ def content(history: LiveHistory) -> list[tuple[object, ...]]:
     return [(*entry.tolist()[:-1], names.get(entry["label"])) for entry in history.table]
 
 
+@settings(deadline=None)
 @given(st.lists(events, max_size=30), st.data())
 def test_adding_and_removing_is_reading_what_is_left(recorded: list[Event], data: st.DataObject) -> None:
     history, stored = a_history(), {}
@@ -59,12 +60,14 @@ def test_adding_and_removing_is_reading_what_is_left(recorded: list[Event], data
     assert content(history) == content(loaded(list(stored.items())))
 
 
+@settings(deadline=None)
 @given(st.lists(events, min_size=1, max_size=30), st.integers(1, 5))
 def test_the_latest_entries_are_the_end_of_all(recorded: list[Event], window: int) -> None:
     history = loaded(list(enumerate(recorded, start=1)))
     assert history.latest(window).tolist() == history.table[-window:].tolist()
 
 
+@settings(deadline=None)
 @given(st.lists(events, max_size=20))
 def test_entries_are_those_that_training_reads(recorded: list[Event]) -> None:
     history = loaded(list(enumerate(recorded, start=1)))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrec.config import ModelConfig
@@ -49,6 +49,7 @@ def entries_of(model: LinearModel, rows: list[int], kinds: list[Kind], weights: 
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, ITEMS - 1), max_size=12), st.integers(0, 5))
 def test_scores_are_those_of_the_released_model(rows: list[int], seed: int) -> None:
     model = a_model(seed)
@@ -111,6 +112,7 @@ def test_scores_that_are_not_finite_are_refused() -> None:
         question_of(entries_of(model, [3], [Kind.SAVE]), broken)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), st.booleans()), max_size=25),
     st.integers(1, 30),
