@@ -18,6 +18,7 @@ import numpy as np
 
 from fedrec.data.events import Event
 from fedrec.data.store.keys import KeySource
+from fedrec.data.store.retention import DAY_SECONDS, RETENTION, Retention, retention_of
 from fedrec.data.store.store import Store
 from fedrec.errors import FedrecError
 from fedrec.model.device_index import DeviceIndex
@@ -49,6 +50,7 @@ class Engine:
         self.now = now
         self._lock = RLock()
         self._learning: Thread | None = None
+        self._forget_old()
         self._switch()
 
     @classmethod
@@ -64,10 +66,7 @@ class Engine:
         Raises DataError where no store or no release is there, VerificationError for one that was changed.
         """
         with ExitStack() as undo:
-            store = undo.enter_context(Store.open(device, keys=keys))
-            if store.apply_retention(now()):
-                opinions.forget_gone(store)
-            engine = cls(device, store, now=now)
+            engine = cls(device, undo.enter_context(Store.open(device, keys=keys)), now=now)
             undo.pop_all()
             return engine
 
@@ -260,6 +259,19 @@ class Engine:
         self._switch()
         return installed
 
+    @property
+    def retention(self) -> Retention:
+        """How long events are kept."""
+        return retention_of(self.store.value(RETENTION))
+
+    def keep_for(self, retention: Retention) -> int:
+        """Keep events so long from now on; returns how many were too old and are gone."""
+        with self._settled():
+            self.store.set_value(RETENTION, retention.as_setting())
+            gone = self._forget_old()
+            self._read_store()
+            return gone
+
     def export(self) -> dict[str, Any]:
         """Everything that the device holds about the person."""
         return self.store.export()
@@ -270,6 +282,14 @@ class Engine:
             told = self.store.erase(forget_ledger=forget_ledger)
             self._read_store()
             return told
+
+    def _forget_old(self) -> int:
+        """Delete what is past its retention; at the start, and once a day while the engine stays open."""
+        self._forgotten_at = self.now()
+        gone = self.store.apply_retention(self._forgotten_at)
+        if gone:
+            opinions.forget_gone(self.store)
+        return gone
 
     def _switch(self) -> None:
         """Recommend with the active release; it is opened before the lock is taken, so that nobody waits for that."""
@@ -292,8 +312,11 @@ class Engine:
         """Follow what another process did to the store or to the installed release."""
         if _stamp(self.device) != self._stamp:
             self._switch()
-        elif self.store.data_version() != self._person.version:
+        elif self.store.data_version() != self._person.version or (self._day_is_over() and self._forget_old()):
             self._read_store()
+
+    def _day_is_over(self) -> bool:
+        return abs(self.now() - self._forgotten_at) >= DAY_SECONDS
 
     def _learn_on(self) -> None:
         """Train personal weights again once there is enough to learn, beside the calls and not within one."""

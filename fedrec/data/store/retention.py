@@ -26,6 +26,12 @@ class Retention:
         days = self.kinds.get(kind, self.days)
         return None if days is None else now - days * DAY_SECONDS
 
+    def as_setting(self) -> dict[str, Any]:
+        """The form in which the store keeps it; raises DataError for days that are none."""
+        setting = {"days": self.days, "kinds": {kind.value: days for kind, days in self.kinds.items()}}
+        retention_of(setting)
+        return setting
+
 
 def retention_of(setting: Any) -> Retention:
     """The retention that a setting asks for; DataError names what is wrong with it.
