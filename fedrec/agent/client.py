@@ -1,18 +1,18 @@
 """A typed client of the agent, for products on the same device. Needs no web library.
 
-    client = AgentClient.of(Path("DEVICE"))
-    client.feedback("save", "item-7")
-    for item in client.recommend(5).items: ...
+client = AgentClient.of(Path("DEVICE"))
+client.feedback("save", "item-7")
+for item in client.recommend(5).items: ...
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import UnionType
-from typing import Any, Self, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlencode
 
 from fedrec.agent import wire
@@ -20,6 +20,9 @@ from fedrec.agent.running import PORT_FILE
 from fedrec.agent.tokens import FILE
 from fedrec.data.events import Event
 from fedrec.errors import DataError, RefusedError
+
+if TYPE_CHECKING:
+    from fedrec.ondevice.catalogue import Item
 
 _REFUSED = frozenset({401, 403, 409, 429})
 _ERASE = "erase"
@@ -69,6 +72,10 @@ class AgentClient:
     def find(self, query: str, *, limit: int = 10) -> wire.Found:
         """Items of the catalogue by words of their titles."""
         return self._ask(wire.Found, "GET", f"/v1/items?{urlencode({'query': query, 'limit': limit})}")
+
+    def add_items(self, items: "Sequence[Item]") -> wire.Added:
+        """Make new items recommendable at once, by their texts."""
+        return self._ask(wire.Added, "POST", "/v1/items", {"items": [asdict(item) for item in items]})
 
     def context(self) -> wire.LiveContext:
         """What lists take into account now."""

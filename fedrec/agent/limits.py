@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+# More than there are products and open pages: the memory has a bound.
+_MOST_CALLERS = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -39,8 +42,6 @@ class Buckets:
         level = min(self.limits.burst, level + (now - at) * self.limits.rate)
         taken = level >= 1
         self._levels[caller] = (level - taken, now)
+        while len(self._levels) > _MOST_CALLERS:
+            self._levels.pop(next(iter(self._levels)))
         return 0 if taken else max(1, math.ceil((1 - level) / self.limits.rate))
-
-    def forget(self, caller: str) -> None:
-        """A caller that is gone takes no memory."""
-        self._levels.pop(caller, None)

@@ -4,8 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from fedrec.ondevice.feedback import Action
-
 # The last second of the year 9999: what an ISO date can still say.
 _LAST_SECOND = 253_402_300_799
 
@@ -16,6 +14,8 @@ def _whole(number: object) -> object:
 
 
 WHOLE = BeforeValidator(_whole)
+# Beyond it, not every JSON reader tells whole numbers apart.
+_LARGEST = 2**53 - 1
 ItemId = Annotated[str, Field(min_length=1, max_length=512)]
 Text = Annotated[str, Field(max_length=2000)]
 Label = Annotated[str, Field(max_length=100)]
@@ -84,18 +84,48 @@ class Events(Asked):
     events: Annotated[list[AnyEvent], Field(min_length=1, max_length=1000)]
 
 
-class FeedbackGiven(Asked):
+class NewItem(Asked):
+    """What people may read of an item; its title and text are what it is recommended by."""
+
+    item_id: ItemId
+    title: Annotated[str, Field(min_length=1, max_length=500)]
+    text: Annotated[str, Field(max_length=10_000)] | None = None
+    category: Label | None = None
+    provider: Label | None = None
+    published: Time | None = Field(default=None, description="Seconds since 1970 in UTC.")
+
+
+class NewItems(Asked):
+    """Items that the installed release does not hold; all of them are added or none."""
+
+    items: Annotated[list[NewItem], Field(min_length=1, max_length=100)]
+
+
+class Rating(Asked):
+    """How good an item was, from 0 to 5."""
+
+    action: Literal["rate"]
+    item_id: ItemId
+    value: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)]
+
+
+class Opinion(Asked):
     """What the person says about an item; it counts at once and can be undone."""
 
-    action: Action = Field(strict=False)
+    action: Literal[
+        "like", "save", "share", "finish", "skip", "hide", "block", "not_this_topic", "view", "click", "purchase"
+    ]
     item_id: ItemId
-    value: Value | None = Field(default=None, description="The rating of a `rate`.")
+    value: None = None
+
+
+FeedbackGiven = Annotated[Rating | Opinion, Field(discriminator="action")]
 
 
 class Undo(Asked):
     """Which feedback to take back; the last one if absent."""
 
-    id: Annotated[int, Field(ge=0, le=2**62), WHOLE] | None = None
+    id: Annotated[int, Field(ge=0, le=_LARGEST), WHOLE] | None = None
 
 
 class ClusterChange(Asked):

@@ -46,13 +46,15 @@ class Sessions:
             _keep_newest(self._tickets)
         return made
 
-    def enter(self, ticket: str) -> Session | None:
-        """A new session for a ticket, which is spent; None if it is unknown, used or too old."""
+    def enter(self, ticket: str, *, cookie: str = "") -> Session | None:
+        """A session for a ticket, which is spent; None if it is unknown, used or too old.
+
+        cookie: of a session that the browser is in already: it goes on, in all of its tabs.
+        """
         with self._lock:
-            until = self._tickets.pop(ticket, 0.0)
-            if until < self.clock():
+            if self._tickets.pop(ticket, 0.0) < self.clock():
                 return None
-            session = Session(
+            session = self._holder(cookie) or Session(
                 cookie=secrets.token_urlsafe(32),
                 secret=secrets.token_urlsafe(32),
                 until=self.clock() + SESSION_SECONDS,
@@ -64,16 +66,14 @@ class Sessions:
     def holder(self, cookie: str) -> Session | None:
         """The session of a cookie, while it lasts."""
         with self._lock:
-            session = self._sessions.get(cookie)
-            if session is not None and session.until < self.clock():
-                del self._sessions[cookie]
-                return None
-            return session
+            return self._holder(cookie)
 
-    def leave(self, cookie: str) -> None:
-        """The session is over."""
-        with self._lock:
-            self._sessions.pop(cookie, None)
+    def _holder(self, cookie: str) -> Session | None:
+        session = self._sessions.get(cookie)
+        if session is not None and session.until < self.clock():
+            del self._sessions[cookie]
+            return None
+        return session
 
 
 def same(given: str, expected: str) -> bool:

@@ -214,6 +214,13 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """How many items can be recommended now."""
+
+    items: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recent:
     """Something the person did, in words."""
 

@@ -15,7 +15,7 @@ from fedrec.agent.limits import Limits
 from fedrec.agent.tokens import agent_token
 from fedrec.ondevice.engine import Engine
 from tests.agent.worlds import HOSTILE, a_private_release
-from tests.ondevice.device_worlds import a_device, a_release, a_world
+from tests.ondevice.device_worlds import a_device, a_release, a_text_world, a_world
 
 PORT = 8799
 HOME = f"http://127.0.0.1:{PORT}"
@@ -108,3 +108,17 @@ def private(tmp_path: Path, private_release: Path) -> Iterator[Agent]:
     """The agent of a device that could take part in private training."""
     with Engine.open(a_device(tmp_path / "private", private_release), keys="file") as opened:
         yield an_agent(opened)
+
+
+@pytest.fixture(scope="session")
+def reading_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signed release that understands words."""
+    folder = tmp_path_factory.mktemp("published")
+    return a_release(folder, a_text_world(folder / "encoder"))
+
+
+@pytest.fixture
+def reading(tmp_path: Path, reading_release: Path) -> Iterator[Agent]:
+    """The agent of a device that understands words."""
+    with Engine.open(a_device(tmp_path / "reading", reading_release), keys="file") as opened:
+        yield an_agent(opened, limits=Limits(rate=1e6, burst=10**6))

@@ -347,3 +347,28 @@ def test_what_was_spent_is_said_in_words_and_numbers(private: Agent) -> None:
     assert [(upload["round"], upload["bytes"]) for upload in privacy["uploads"]] == [(1, 49_152), (0, 49_152)]
     private.product().post("/v1/erase", json={"confirm": "erase"})
     assert private.product().get("/v1/privacy").json()["epsilon"] == privacy["epsilon"]
+
+
+def test_words_for_now_steer_one_list_and_are_not_stored(reading: Agent) -> None:
+    product = reading.product()
+    title = reading.engine.catalogue.title(3)
+    answer = product.get("/v1/recommendations", params={"context": title}).json()
+    assert f"you are asking for “{title}”" in {reason["because"] for reason in answer["items"][0]["reasons"]}
+    assert answer["context"]["text"] == title
+    assert product.get("/v1/context").json()["events"] == 0
+    assert title not in str(product.get("/v1/export").json())
+
+
+def test_words_are_refused_where_the_release_cannot_read(product: Caller) -> None:
+    assert product.get("/v1/recommendations", params={"context": "the sea"}).status_code == 409
+    assert product.post("/v1/items", json={"items": [{"item_id": "n", "title": "New"}]}).status_code == 409
+
+
+def test_a_new_item_is_recommendable_at_once(reading: Agent) -> None:
+    product = reading.product()
+    title = reading.engine.catalogue.title(3)
+    new = {"item_id": "new", "title": title, "category": "topic 3"}
+    assert product.post("/v1/items", json={"items": [new]}).json() == {"items": 41}
+    answer = product.get("/v1/recommendations", params={"context": title, "k": 40}).json()
+    assert "new" in [item["item_id"] for item in answer["items"]]
+    assert product.post("/v1/items", json={"items": [{"item_id": "i1", "title": "Old"}]}).status_code == 409

@@ -100,6 +100,14 @@ def test_a_ticket_opens_a_session_once(agent: Agent) -> None:
     assert again.status_code == 401
 
 
+def test_a_second_tab_joins_the_session_of_the_first(agent: Agent) -> None:
+    page, secret = in_session(agent)
+    again = page.post("/session", json={"ticket": agent.app.state.sessions.ticket()})
+    assert again.json()["secret"] == secret
+    assert page.get("/v1/settings", headers={SECRET_HEADER: secret}).status_code == 200
+    assert page.post("/session", json={"ticket": "none"}).status_code == 401
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_a_cookie_without_the_secret_is_refused(agent: Agent, method: str) -> None:
     page, secret = in_session(agent)

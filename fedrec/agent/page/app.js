@@ -21,7 +21,7 @@ async function attempt(work) {
 
 function refused(error) {
   if (!(error instanceof Refused)) throw error;
-  if (error.status === 401 || error.status === 0) close(error.message);
+  if ([0, 401, 403].includes(error.status)) close(error.message);
   else toast(error.message, { error: true });
 }
 

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from fastapi import APIRouter, Request, Response
 
-from fedrec.agent.guard import DOOR
+from fedrec.agent.guard import DOOR, cookie_of
 from fedrec.agent.routes.asking import REFUSALS, Entrance
 from fedrec.agent.schemas import Ticket
 from fedrec.agent.wire import Entered, PageAddress
@@ -35,7 +35,7 @@ def page_files() -> dict[str, Response]:
 @entrance.post(DOOR)
 def enter(ticket: Ticket, request: Request, response: Response, sessions: Entrance) -> Entered:
     """Change the ticket of the page's address, once, for a session: a cookie and a secret."""
-    session = sessions.enter(ticket.ticket)
+    session = sessions.enter(ticket.ticket, cookie=cookie_of(request.headers, request.app.state.cookie))
     if session is None:
         raise NoEntryError("This address was used already, or is too old. Open the page anew: fedrec client page.")
     response.set_cookie(request.app.state.cookie, session.cookie, httponly=True, samesite="strict", path="/")

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Query
 
 from fedrec.agent import wire
 from fedrec.agent.routes.asking import MISSING, REFUSALS, Device, row_of
-from fedrec.agent.schemas import AnyEvent, Events, ItemEvent, ItemId, Moment, Wish, Words
+from fedrec.agent.schemas import AnyEvent, Events, ItemEvent, ItemId, Moment, NewItems, Wish, Words
 from fedrec.agent.titles import titles_of
 from fedrec.data.events import Event, Kind
 from fedrec.data.store.store import OWNER
-from fedrec.errors import RefusedError
+from fedrec.errors import DataError, RefusedError
+from fedrec.ondevice.catalogue import Item
 from fedrec.ondevice.context import Context
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.explain import Reason
@@ -69,6 +70,19 @@ def items(asked: Annotated[Words, Query()], device: Device) -> wire.Found:
             for item in found
         )
     )
+
+
+@router.post("/items", status_code=201)
+def add_items(new: NewItems, device: Device) -> wire.Added:
+    """Make new items of the product recommendable at once, by their texts."""
+    if not device.reads_texts:
+        raise RefusedError("The installed release cannot read texts, so no item can be added. Install another.")
+    try:
+        device.add_items([Item(**item.model_dump()) for item in new.items])
+    except DataError as error:
+        # Each is a sound item; they are refused for what is there already, or comes twice.
+        raise RefusedError(str(error)) from None
+    return wire.Added(items=len(device.catalogue))
 
 
 @router.get("/context")

@@ -12,7 +12,7 @@ from fedrec.agent.routes.lists import what
 from fedrec.agent.schemas import ClusterChange, FeedbackGiven, LetIn, SettingsChange, Undo
 from fedrec.errors import DataError
 from fedrec.ondevice.engine import Engine
-from fedrec.ondevice.feedback import Feedback
+from fedrec.ondevice.feedback import Action, Feedback
 from fedrec.ondevice.vocabulary import shortened
 
 router = APIRouter(prefix="/v1", tags=["taste"], responses=REFUSALS)
@@ -38,7 +38,7 @@ _SAID = {
 def give(given: FeedbackGiven, device: Device) -> wire.Feedback:
     """Say something about an item; it counts in the next list."""
     row_of(device, given.item_id)
-    said = Feedback(action=given.action, item_id=given.item_id, value=given.value, time=int(device.now()))
+    said = Feedback(action=Action(given.action), item_id=given.item_id, value=given.value, time=int(device.now()))
     return _told(device, device.feedback(said), said)
 
 
