@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
 
 from fedrec.errors import DataError
-from fedrec.model.mapped_file import open_tensors
+from fedrec.model.mapped_file import open_tensors, write_tensors
 from fedrec.model.packed_text import PackedText
 
 Codes = npt.NDArray[np.signedinteger[Any]]
@@ -76,7 +75,7 @@ class CatalogueFile:
         for name in _TEXTS:
             packed: PackedText = getattr(self, name)
             tensors |= {f"{name}.blob": packed.blob, f"{name}.offsets": packed.offsets}
-        save_file(tensors, path, {"format": _FORMAT})
+        write_tensors(path, tensors, {"format": _FORMAT})
 
     @classmethod
     def open(cls, path: Path) -> "CatalogueFile":

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from fedrec.errors import DataError, VerificationError
+from fedrec.model.mapped_file import write_tensors
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -293,7 +293,7 @@ def _save(path: Path, index: ItemIndex, vectors: Mapping[str, npt.NDArray[Any]])
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         part = Path(folder) / path.name
-        save_file(tensors, part, metadata)
+        write_tensors(part, tensors, metadata)
         part.replace(path)
 
 

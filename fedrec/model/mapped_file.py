@@ -1,14 +1,15 @@
-"""Safetensors files whose large tensors stay on the disk until they are read."""
+"""Safetensors files: the same content is the same bytes, and large tensors stay on the disk until they are read."""
 
 import json
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from fedrec.errors import DataError
 
@@ -16,6 +17,20 @@ Tensors = dict[str, npt.NDArray[Any]]
 
 _LENGTH = struct.Struct("<Q")
 _DTYPES = {"I8": np.int8, "U8": np.uint8, "I16": np.int16, "I32": np.int32, "I64": np.int64, "F32": np.float32}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Write a file whose bytes follow from its content: the library alone orders the metadata by chance."""
+    save_file(dict(tensors), path, dict(metadata))
+    with path.open("r+b") as file:
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(metadata.items()))
+        sorted_header = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(sorted_header) != length:
+            raise DataError(f"{path} cannot be written: its metadata holds characters that are escaped in two ways.")
+        file.seek(_LENGTH.size)
+        file.write(sorted_header)
 
 
 def open_tensors(path: Path, *, mapped: Collection[str]) -> tuple[Tensors, dict[str, str]]:

@@ -75,6 +75,13 @@ def test_saving_and_loading_loses_nothing(
     assert np.array_equal(loaded.whitening.apply(index.vectors), index.whitening.apply(index.vectors))
 
 
+@pytest.mark.parametrize("save", [ItemIndex.save, ItemIndex.save_int8])
+def test_the_same_index_is_the_same_file(tmp_path: Path, save) -> None:  # type: ignore[no-untyped-def]
+    for number in range(8):
+        save(make_index(), tmp_path / str(number))
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 @settings(max_examples=25, deadline=None)
 @given(rows=st.integers(1, 30), width=st.integers(1, 12), seed=st.integers(0, 99), size=st.floats(1e-3, 1e3))
 def test_int8_codes_are_within_half_a_step(rows: int, width: int, seed: int, size: float) -> None:
