@@ -144,6 +144,14 @@ class AgentClient:
         state = {"idle": idle, "charging": charging, "unmetered": unmetered}
         return self._ask(wire.Participation, "PUT", "/v1/device", state)
 
+    def retention(self) -> wire.Retention:
+        """How long events are kept."""
+        return self._ask(wire.Retention, "GET", "/v1/retention")
+
+    def keep_for(self, days: int | None, *, kinds: Mapping[str, int | None] | None = None) -> wire.Retention:
+        """Keep events for so many days from now on, None for ever; `kinds` have days of their own."""
+        return self._ask(wire.Retention, "PUT", "/v1/retention", {"days": days, "kinds": dict(kinds or {})})
+
     def export(self) -> dict[str, Any]:
         """Everything that the device keeps of the person."""
         return cast(dict[str, Any], self._answer("GET", "/v1/export", None))

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from fedrec.data.events import Kind
+
 # The last second of the year 9999: what an ISO date can still say.
 _LAST_SECOND = 253_402_300_799
 
@@ -20,6 +22,7 @@ ItemId = Annotated[str, Field(min_length=1, max_length=512)]
 Text = Annotated[str, Field(max_length=2000)]
 Label = Annotated[str, Field(max_length=100)]
 Time = Annotated[int, Field(ge=0, le=_LAST_SECOND), WHOLE]
+Days = Annotated[int, Field(ge=1, le=36_500), WHOLE]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Value = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 
@@ -184,6 +187,13 @@ class Pause(Asked):
     """For how long the device takes no part; 0 ends a pause."""
 
     hours: Annotated[int, Field(ge=0, le=24 * 366), WHOLE]
+
+
+class RetentionChange(Asked):
+    """For how many days events are kept from now on; what is older is deleted at once."""
+
+    days: Days | None = Field(default=None, description="Of every kind without days of its own; null keeps for ever.")
+    kinds: dict[Annotated[Kind, Field(strict=False)], Days | None] = Field(default={}, description="Of single kinds.")
 
 
 class Erase(Asked):

@@ -137,6 +137,18 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """For how many days events are kept, None for ever; `kinds` have days of their own.
+
+    deleted: how many events the last change deleted.
+    """
+
+    days: int | None
+    kinds: dict[str, int | None]
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """One thing that left the device. time: seconds since 1970 in UTC."""
 

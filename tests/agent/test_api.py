@@ -372,3 +372,14 @@ def test_a_new_item_is_recommendable_at_once(reading: Agent) -> None:
     answer = product.get("/v1/recommendations", params={"context": title, "k": 40}).json()
     assert "new" in [item["item_id"] for item in answer["items"]]
     assert product.post("/v1/items", json={"items": [{"item_id": "i1", "title": "Old"}]}).status_code == 409
+
+
+def test_events_are_kept_for_as_long_as_the_person_says(product: Caller) -> None:
+    nothing = {"days": None, "kinds": {}, "deleted": 0}
+    assert product.get("/v1/retention").json() == nothing
+    kept = product.put("/v1/retention", json={"days": 365, "kinds": {"search": 30, "like": None}}).json()
+    assert kept == {"days": 365, "kinds": {"search": 30, "like": None}, "deleted": 0}
+    assert product.get("/v1/retention").json() == kept
+    for wrong in ({"days": 0}, {"days": "long"}, {"kinds": {"adore": 3}}, {"kinds": {"like": -1}}):
+        assert product.put("/v1/retention", json=wrong).status_code == 422
+    assert product.put("/v1/retention", json={}).json() == nothing

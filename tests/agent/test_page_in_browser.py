@@ -16,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from fedrec.ondevice.engine import Engine
+from tests.agent.conftest import Agent
 from tests.agent.serving import listening
 from tests.agent.worlds import HOSTILE, a_private_release, took_part
 from tests.ondevice.device_worlds import a_device
@@ -187,6 +188,39 @@ def test_a_person_walks_through_the_whole_page(page: Page) -> None:
     assert page.engine.store.events() == []
     assert "Your device took part 2 times" in page.text("#spent")
     assert page.browser.get_log("browser") == []
+
+
+def test_words_for_now_steer_the_list_and_are_remembered_only_on_request(
+    browser: webdriver.Chrome, tmp_path: Path, reading: Agent
+) -> None:
+    engine = reading.engine
+    words = engine.catalogue.title(3)
+    with listening(engine) as (port, app):
+        page = Page(browser, engine, port, app.state.sessions.ticket, tmp_path)
+        page.open()
+        page.one("#words").send_keys(words, Keys.ENTER)
+        page.until(lambda: f"asking for “{words}”" in page.text(".reasons"), "the words are a reason")
+        assert "not stored" in page.text(".chip.own")
+        assert engine.store.events() == []
+        page.click(".chip.own button")
+        page.until(lambda: f"searched for “{words}”" in page.text("#context-chips"), "the search is remembered")
+        assert not page.all(".chip.own")
+        assert [stored.event.text for stored in engine.store.events()] == [words]
+
+
+def test_what_was_turned_away_is_seen_and_let_in_again(page: Page) -> None:
+    page.open()
+    page.say("not_this_topic")
+    page.until(lambda: "topic" in page.text("#turned-away"), "the topic is listed")
+    page.click("#turned-away button")
+    page.until(lambda: not page.all("#turned-away button"), "it is let in again")
+
+
+def test_the_person_says_for_how_long_events_are_kept(page: Page) -> None:
+    page.open()
+    page.until(lambda: page.all("#keep-for option"), "there is a choice")
+    page.one("#keep-for").send_keys("for a month")
+    page.until(lambda: page.engine.retention.days == 30, "the choice holds")
 
 
 def test_a_hostile_title_is_only_text_and_no_secret_stays_in_the_address(page: Page) -> None:

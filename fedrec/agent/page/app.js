@@ -4,7 +4,7 @@ import { enter, get, isIn, Refused } from "./api.js";
 import { byId } from "./dom.js";
 import { showInterests } from "./interests.js";
 import { onChange, showList } from "./list.js";
-import { dataButtons } from "./mydata.js";
+import { dataButtons, showKeeping } from "./mydata.js";
 import { showPrivacy } from "./privacy.js";
 import { searchBox, showContext } from "./search.js";
 import { showSteering } from "./steer.js";
@@ -45,6 +45,7 @@ async function everything() {
   await Promise.all([
     changed(),
     showPrivacy(attempt),
+    showKeeping(attempt, changed),
     get("/v1/settings").then((settings) => showSteering(settings, attempt, changed)),
   ]);
 }

@@ -1,15 +1,32 @@
 // Take everything along, or make it disappear.
 
-import { get, post } from "./api.js";
+import { get, post, put } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { toast } from "./toast.js";
 
 const WORD = "erase";
+const KEPT = [["", "for ever"], ["365", "for a year"], ["90", "for three months"], ["30", "for a month"], ["7", "for a week"]];
 
 /** Let the two buttons work; `changed` shows the page anew after erasing. */
 export function dataButtons(attempt, changed) {
   byId("export").addEventListener("click", () => attempt(takeAlong));
   byId("erase").addEventListener("click", () => attempt(() => ask(attempt, changed)));
+}
+
+/** Show for how long events are kept, and let the person say otherwise. */
+export async function showKeeping(attempt, changed) {
+  const kept = await get("/v1/retention");
+  const days = kept.days === null ? "" : String(kept.days);
+  const known = KEPT.some(([value]) => value === days) ? KEPT : [...KEPT, [days, `for ${days} days`]];
+  const choice = el("select", { id: "keep-for" }, ...known.map(([value, words]) => el("option", { value, selected: value === days }, words)));
+  choice.addEventListener("change", () => attempt(async () => {
+    const done = await put("/v1/retention", { days: choice.value ? Number(choice.value) : null, kinds: kept.kinds });
+    await changed();
+    const gone = done.deleted === 1 ? "1 older event was deleted." : `${done.deleted} older events were deleted.`;
+    toast(`What you do is kept ${choice.selectedOptions[0].textContent}. ${gone}`);
+  }));
+  const others = Object.keys(kept.kinds).length ? el("p", { className: "note" }, "Some kinds have a time of their own.") : "";
+  byId("keeping").replaceChildren(el("label", { className: "keep", htmlFor: "keep-for" }, "Keep what I do"), choice, others);
 }
 
 async function takeAlong() {

@@ -7,7 +7,8 @@ from fastapi import APIRouter
 
 from fedrec.agent import wire
 from fedrec.agent.routes.asking import REFUSALS, Device
-from fedrec.agent.schemas import Erase, ParticipationChange, Pause, StateTold
+from fedrec.agent.schemas import Erase, ParticipationChange, Pause, RetentionChange, StateTold
+from fedrec.data.store.retention import Retention
 from fedrec.ondevice import participation as taking_part
 from fedrec.ondevice.device_state import DeviceState, tell
 from fedrec.ondevice.engine import Engine
@@ -85,6 +86,18 @@ def device_state(state: StateTold, device: Device) -> wire.Participation:
     return _decided(device)
 
 
+@router.get("/retention")
+def retention(device: Device) -> wire.Retention:
+    """How long events are kept."""
+    return _kept(device, deleted=0)
+
+
+@router.put("/retention")
+def change_retention(change: RetentionChange, device: Device) -> wire.Retention:
+    """Keep events for so many days from now on; what is older is deleted at once."""
+    return _kept(device, deleted=device.keep_for(Retention(days=change.days, kinds=change.kinds)))
+
+
 @router.get("/export")
 def export(device: Device) -> dict[str, Any]:
     """Everything that the device keeps of the person, in words that a person can read; never a key."""
@@ -121,6 +134,13 @@ def _decided(device: Engine) -> wire.Participation:
         **asdict(decided.conditions),
         possible=offered is not None,
         words=_LEAVES[plan.mode] if plan else "",
+    )
+
+
+def _kept(device: Engine, *, deleted: int) -> wire.Retention:
+    kept = device.retention
+    return wire.Retention(
+        days=kept.days, kinds={kind.value: days for kind, days in kept.kinds.items()}, deleted=deleted
     )
 
 
