@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedrec.cli.client_device import AsJson, Device
-from fedrec.errors import DataError, RefusedError
+from fedrec.errors import RefusedError
 
 if TYPE_CHECKING:
     from fedrec.ondevice.participation import Participation
@@ -86,27 +86,6 @@ def pause(
     _tell(decided, as_json=as_json)
 
 
-def keep(
-    device: Device,
-    days: Annotated[int | None, typer.Option(min=1, help="Of every kind; for ever if absent.")] = None,
-    kinds: Annotated[
-        list[str] | None, typer.Option("--kind", help="Of one kind, such as search=30. Repeat for others.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Keep events for so many days from now on; what is older is deleted at once."""
-    from fedrec.data.store.retention import retention_of
-    from fedrec.ondevice.engine import Engine
-
-    pairs = {pair.partition("=")[0]: _days(pair) for pair in kinds or []}
-    with Engine.open(device) as engine:
-        deleted = engine.keep_for(retention_of({"days": days, "kinds": pairs}))
-    if as_json:
-        typer.echo(json.dumps({"days": days, "kinds": pairs, "deleted": deleted}))
-    else:
-        typer.echo(f"Events are kept {f'for {days} days' if days else 'for ever'}. {deleted} older ones were deleted.")
-
-
 def export(
     device: Device,
     out: Annotated[Path | None, typer.Option(help="A file to write (readable by you alone); else printed.")] = None,
@@ -141,13 +120,6 @@ def erase(
     with Store.open(device) as store:
         said = store.erase(forget_ledger=forget_ledger)
     typer.echo(json.dumps({"said": said}) if as_json else said)
-
-
-def _days(pair: str) -> int:
-    number = pair.partition("=")[2]
-    if not (number.isascii() and number.isdigit() and len(number) < 6):
-        raise DataError(f"`{pair}` is no kind with its days. Write it as search=30.")
-    return int(number)
 
 
 def _told(decided: "Participation") -> dict[str, Any]:

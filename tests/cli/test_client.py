@@ -173,17 +173,6 @@ def test_an_export_is_written_for_its_owner_alone(tmp_path: Path, device: Path) 
     assert json.loads(out.read_text())["events"][0]["text"] == "calm sea"
 
 
-def test_events_are_kept_for_as_long_as_the_person_says(device: Path) -> None:
-    told("record", device, "--item", "i3", "--kind", "like", "--time", "2020-01-31")
-    told("record", device, "--item", "i4", "--kind", "like")
-    kept = answered("keep", device, "--days", 365, "--kind", "search=30")
-    assert kept == {"days": 365, "kinds": {"search": 30}, "deleted": 1}
-    assert "for ever" in told("keep", device)
-    for wrong in ("search", "search=soon", "adore=3"):
-        with pytest.raises(DataError, match=r"days|wrong"):
-            told("keep", device, "--kind", wrong)
-
-
 def test_erasing_asks_first_and_then_leaves_nothing(device: Path) -> None:
     told("record", device, "--item", "i3", "--kind", "like")
     with pytest.raises(RefusedError, match="Nothing was erased"):
