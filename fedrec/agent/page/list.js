@@ -67,8 +67,8 @@ function more(item, say) {
     el("summary", { aria: { label: `More about ${item.title}` } }, icon("more"), el("span", { className: "hidden" }, "More")),
     el("div", { className: "menu" },
       say("hide", "Hide this"),
-      say("block", item.provider ? `Block ${item.provider}` : "Block this"),
-      say("not_this_topic", item.category ? `Not this topic: ${item.category}` : "Not this topic")));
+      item.provider ? say("block", `Block ${item.provider}`) : null,
+      item.category ? say("not_this_topic", `Not this topic: ${item.category}`) : null));
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.open) return;
     menu.open = false;

@@ -36,7 +36,8 @@ async function look(words, reads = true) {
 
 async function showFound(words) {
   const found = words ? (await get(`/v1/items?${new URLSearchParams({ query: words, limit: FOUND })}`)).items : [];
-  byId("found").hidden = !words;
+  // Where words steer the list, titles are beside the point unless there are some.
+  byId("found").hidden = !words || (now.text !== "" && !found.length);
   byId("found-none").hidden = found.length > 0;
   byId("found-items").replaceChildren(...found.map((item) =>
     el("li", {},
