@@ -1,6 +1,8 @@
 """The typed client against an agent that really listens on loopback."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -132,3 +134,16 @@ def test_several_products_may_ask_at_once(client: AgentClient) -> None:
     assert not failed
     # Eight people skip one item each, however often they say so; looking is counted each time.
     assert client.context().events >= 8 * 4 + 8
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("fedrec.agent.client", {"numpy", "fastapi", "pydantic", "uvicorn", "sqlcipher3", "cryptography"}),
+        ("fedrec.agent.app", {"torch", "polars", "scipy", "dp_accounting", "flwr", "onnxruntime", "tokenizers"}),
+    ],
+)
+def test_what_a_small_computer_loads_is_small(module: str, heavy: set[str]) -> None:
+    script = f"import sys, {module}; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
