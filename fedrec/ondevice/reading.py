@@ -12,7 +12,7 @@ from fedrec.ondevice.live import KINDS, TEXT, Entries, LiveHistory, Table
 from fedrec.ondevice.loaded import Loaded
 from fedrec.ondevice.texts import TextVectors
 
-# The moment counts as the same thing would once it is recorded.
+# What the same thing would be once it is recorded.
 _LOOKED_AT, _ASKED_FOR = KINDS.index(Kind.VIEW), KINDS.index(Kind.SEARCH)
 
 
@@ -38,11 +38,12 @@ class Reader:
         if not rows:
             return self._entries(table["id"], table["row"], table["kind"], weights)
         own = self.loaded.released.weights
+        now = np.array([own[KINDS[kind]] for kind in kinds], dtype=np.float32) * np.float32(context.emphasis)
         return self._entries(
             np.append(table["id"], np.zeros(len(rows), dtype=np.int64))[-window:],
             np.append(table["row"], np.array(rows, dtype=np.int64))[-window:],
             np.append(table["kind"], kinds)[-window:],
-            np.append(weights, np.array([own[KINDS[kind]] for kind in kinds], dtype=np.float32))[-window:],
+            np.append(weights, now)[-window:],
             context,
         )
 

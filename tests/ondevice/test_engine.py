@@ -114,6 +114,24 @@ def test_a_label_makes_what_was_done_under_it_count_more(engine: Engine) -> None
     )
 
 
+def test_a_moment_counts_as_often_as_it_is_emphasised(engine: Engine) -> None:
+    engine.record(an_event("i3"))
+    once, thrice = (
+        next(part for part in explanation.parts if part.source == "context")
+        for explanation in (
+            engine.explain("i7", context=Context(session=("i2",), emphasis=emphasis)) for emphasis in (1.0, 3.0)
+        )
+    )
+    assert thrice.contribution == pytest.approx(3 * once.contribution)
+
+
+@pytest.mark.parametrize("factor", ["boost", "emphasis"])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+def test_a_factor_that_makes_no_sense_is_refused(factor: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=factor):
+        Context(**{factor: value})
+
+
 def test_history_survives_a_restart(release: Path, tmp_path: Path) -> None:
     device = a_device(tmp_path / "device", release)
     with Engine.open(device, keys="file", now=lambda: NOW) as engine:
