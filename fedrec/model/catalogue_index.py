@@ -54,11 +54,7 @@ def encode_queries(encoder: TextEncoder, index: ItemIndex, texts: Sequence[str],
         )
     if not texts:
         return np.zeros((0, index.width), dtype=np.float32)
-    embeddings = encoder.encode(texts, cache=cache)
-    # A query has no picture and no sound: those coordinates stay at the catalogue's mean.
-    neutral = index.whitening.mean[embeddings.shape[1] :]
-    missing = np.broadcast_to(neutral, (len(texts), len(neutral)))
-    return index.whitening.apply(np.concatenate([embeddings, missing], axis=1))
+    return index.whitening.apply_to_texts(encoder.encode(texts, cache=cache))
 
 
 def warn_about_unknown_words(encoder: TextEncoder, texts: Sequence[str]) -> None:

@@ -55,6 +55,16 @@ class Whitening:
             vectors[part] = (given[part].astype(np.float64) - self.mean) @ turn
         return vectors
 
+    def apply_to_texts(self, embeddings: npt.ArrayLike) -> Floats:
+        """(M, d) float32 vectors of texts alone, from (M, at most d) embeddings.
+
+        A text has no picture and no sound: those coordinates stay at the catalogue's mean.
+        """
+        given = np.asarray(embeddings)
+        neutral = self.mean[given.shape[1] :]
+        missing = np.broadcast_to(neutral, (len(given), len(neutral)))
+        return self.apply(np.concatenate([given, missing], axis=1))
+
 
 @dataclass(frozen=True)
 class ItemIndex:

@@ -78,10 +78,7 @@ class OnnxEncoder:
                 f"The index was made by the encoder {index.encoder_hash[:12]}, not by {self.hash[:12]}. "
                 "Install the release again."
             )
-        # A text has no picture and no sound: those coordinates stay at the catalogue's mean.
-        neutral = index.whitening.mean[self.width :]
-        missing = np.broadcast_to(neutral, (len(texts), len(neutral)))
-        return index.whitening.apply(np.concatenate([self.encode(texts), missing], axis=1))
+        return index.whitening.apply_to_texts(self.encode(texts))
 
     def tokens(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
         """(T, S) token ids and (T, S) attention mask, padded to the longest text."""

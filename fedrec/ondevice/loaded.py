@@ -20,7 +20,6 @@ from fedrec.ondevice.additions import Additions, read_additions, write_additions
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
 from fedrec.ondevice.nearest import GRAPHS, Nearest, open_graph
 from fedrec.ondevice.releases import Installed
-from fedrec.ondevice.texts import projected
 
 ADDITIONS = "additions"
 _NEW_FOR = 30 * 86_400
@@ -135,7 +134,7 @@ def _joined(released: Released, additions: Additions) -> Loaded:
     index, catalogue = released.index, released.catalogue
     # What another encoder made waits on the disk for a release that has that encoder.
     if len(additions) and additions.encoder_hash == index.encoder_hash:
-        vectors = projected(additions.embeddings, index.whitening)
+        vectors = index.whitening.apply_to_texts(additions.embeddings)
         index = index.extended([item.item_id for item in additions.items], vectors)
         catalogue = catalogue.extended(additions.items)
     model = released.model.extended(index)

@@ -36,7 +36,11 @@ def own_history(store: Store, released: Released) -> tuple[History, Floats]:
             kept.append(each)
             rows.append(row)
     said = {each.id: each.event.text or "" for each in kept}
-    vectors = texts.of_events(written, lambda event_id: said[event_id]) if written else np.zeros((0, released.index.width), np.float32)
+    vectors = (
+        texts.of_events(written, lambda event_id: said[event_id])
+        if written
+        else np.zeros((0, released.index.width), np.float32)
+    )
     history = history_of(
         [each.event for each in kept],
         np.array(rows, dtype=np.int64),

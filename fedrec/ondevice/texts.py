@@ -54,7 +54,7 @@ class TextVectors:
 
     def of_text(self, text: str) -> Floats:
         """(d,) of a text that is not kept; raises DataError where there is no encoder."""
-        vector: Floats = projected(self._required().encode([text]), self._whitening)[0]
+        vector: Floats = self._whitening.apply_to_texts(self._required().encode([text]))[0]
         return vector
 
     def of_events(self, event_ids: Sequence[int], written: Callable[[int], str]) -> Floats:
@@ -64,7 +64,7 @@ class TextVectors:
         """
         fresh = [each for each in event_ids if each not in self._ready]
         if fresh:
-            made = projected(self._embeddings(fresh, written), self._whitening)
+            made = self._whitening.apply_to_texts(self._embeddings(fresh, written))
             self._ready.update(zip(fresh, made, strict=True))
         return np.stack([self._ready[each] for each in event_ids])
 
@@ -82,11 +82,3 @@ class TextVectors:
         if self._encoder is None:
             raise DataError("This release brings no text encoder. Ask without a text, or install a release with one.")
         return self._encoder
-
-
-def projected(embeddings: Floats, whitening: Whitening) -> Floats:
-    """(T, d) in the space of the index; a text has no picture and no sound, which stay at the catalogue's mean."""
-    neutral = np.broadcast_to(
-        whitening.mean[embeddings.shape[1] :], (len(embeddings), len(whitening.mean) - embeddings.shape[1])
-    )
-    return whitening.apply(np.concatenate([embeddings, neutral], axis=1))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrec.errors import DataError, VerificationError
-from fedrec.model.item_index import ItemIndex, build_index, fuse, quantise
+from fedrec.model.item_index import ItemIndex, Whitening, build_index, fuse, quantise
 
 
 def make_index(rows: int = 40, width: int = 8, seed: int = 0) -> ItemIndex:
@@ -162,3 +162,10 @@ def test_other_modalities_join_the_text_and_absent_rows_are_zero() -> None:
     image = np.array([[0.0, 0.0, 5.0], [np.nan, np.nan, np.nan]])
     fused = fuse(text, {"image": image}, {"image": 0.5})
     assert np.allclose(fused, [[0.6, 0.8, 0, 0, 0.5], [0, 1, 0, 0, 0]])
+
+
+def test_a_text_stays_at_the_mean_of_what_it_cannot_have() -> None:
+    whitening = Whitening(
+        np.array([0, 0, 5, 7], np.float32), np.eye(4, dtype=np.float32), np.array([1, 2, 3, 4], np.float32)
+    )
+    assert whitening.apply_to_texts([[1.0, 1.0]]).tolist() == [[1, 2, 0, 0]]

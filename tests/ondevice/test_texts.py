@@ -15,7 +15,7 @@ from fedrec.model.item_index import Whitening
 from fedrec.ondevice.context import Context
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.rerank import Steering
-from fedrec.ondevice.texts import TextVectors, projected
+from fedrec.ondevice.texts import TextVectors
 from tests.ondevice.device_worlds import NOW, a_device, a_release, a_text_world, a_world, an_event
 
 PLAIN = Steering(diversity=0.0)
@@ -151,10 +151,3 @@ def test_nothing_that_was_written_is_in_a_file_in_clear(engine: Engine) -> None:
         content = path.read_bytes()
         assert b"rocket moon" not in content
         assert b"kettle" not in content
-
-
-def test_a_text_stays_at_the_mean_of_what_it_cannot_have() -> None:
-    whitening = Whitening(
-        np.array([0, 0, 5, 7], np.float32), np.eye(4, dtype=np.float32), np.array([1, 2, 3, 4], np.float32)
-    )
-    assert projected(np.array([[1, 1]], np.float32), whitening).tolist() == [[1, 2, 0, 0]]
