@@ -20,20 +20,18 @@ _LIKED = 0.1
 def opening(index: Index, scores: Floats, allowed: Bools, *, length: int) -> Ints:
     """(M,) rows in the order of an opening list; its first `length` reach far, the rest are by score.
 
-    scores: (N,) the prior, and what else is known. M is at most the pool's size, or `length` where
-    that is more. Deterministic.
+    scores: (N,) the prior, and what else is known. M is the pool's size, or `length` where that
+    is more, and fewer where fewer are allowed. Deterministic.
     """
-    pool = _pool(scores, allowed, most=max(POOL, length))
+    pool = _pool(scores, allowed, most=POOL)
     if not len(pool):
         return pool
     units = _units(index.vectors(pool))
     near = np.maximum(units @ units.T, 0)
     # A score is a log-odds: this is how often each is what a stranger wants, next to the best.
     liked = np.exp(scores[pool] - scores[pool].max()).astype(np.float32)
-    picked = _reaching(near, liked, length=min(length, len(pool)))
-    rest = np.setdiff1d(np.arange(len(pool)), picked)
-    order: Ints = pool[np.concatenate([picked, rest])]
-    return order
+    picked = pool[_reaching(near, liked, length=min(length, len(pool)))]
+    return np.concatenate([picked, _others(scores, allowed, pool, picked, most=max(POOL, length))])
 
 
 def _pool(scores: Floats, allowed: Bools, *, most: int) -> Ints:
@@ -43,6 +41,14 @@ def _pool(scores: Floats, allowed: Bools, *, most: int) -> Ints:
         even: Ints = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64)]
         return even
     return best_rows(scores, allowed, most=most)
+
+
+def _others(scores: Floats, allowed: Bools, pool: Ints, picked: Ints, *, most: int) -> Ints:
+    """What follows the chosen ones: the rest of the pool, and then of the catalogue, each by score."""
+    left = allowed.copy()
+    left[pool] = False
+    rest = pool[~np.isin(pool, picked)]
+    return np.concatenate([rest, best_rows(scores, left, most=most - len(pool))]) if most > len(pool) else rest
 
 
 def _reaching(near: Floats, liked: Floats, *, length: int) -> Ints:

@@ -5,6 +5,7 @@ import numpy as np
 from fedrec.data.events import Event
 from fedrec.data.sequences import Floats
 from fedrec.data.store.store import Store
+from fedrec.errors import ConfigError
 from fedrec.ondevice import feedback as opinions
 from fedrec.ondevice import personal
 from fedrec.ondevice import profile as profiles
@@ -42,7 +43,7 @@ class Person:
         texts = TextVectors(store, released.encoder, loaded.index.whitening)
         self._reader = Reader(loaded, texts, lambda number: self._text(number) or "")
         self.closed = opinions.closed(store)
-        self.steering = Steering(**store.value(STEERING, {}))
+        self.steering = stored_steering(store)
         self.shown = Shown(store, loaded, now=now)
         self._space = profiles.space_of(loaded.index.encoder_hash, loaded.index.whitening)
         self._muted = muted_items(self._known_profile(), loaded)
@@ -101,6 +102,14 @@ class Person:
     def _text(self, number: int) -> str | None:
         stored = self.store.event(number)
         return None if stored is None else stored.event.text
+
+
+def stored_steering(store: Store) -> Steering:
+    """How the person wants lists to be; as it is at first where what is stored makes no sense any more."""
+    try:
+        return Steering(**store.value(STEERING, {}))
+    except (TypeError, ConfigError):
+        return Steering()
 
 
 def learned(store: Store, loaded: Loaded) -> Floats | None:

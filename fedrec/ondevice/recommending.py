@@ -17,9 +17,10 @@ from fedrec.ondevice.scoring import Question, best_rows, scores_of
 from fedrec.ondevice.vocabulary import TO_BEGIN_WITH
 
 REASONS = 3
+# Variety and reasons for more would take seconds.
+LONGEST = 1000
 # How many candidates a list is chosen from: more cost time, fewer leave re-ranking no choice.
-_CANDIDATES = 100
-_PER_PLACE = 5
+_CANDIDATES, _PER_PLACE, _MOST_BEYOND = 100, 5, 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,8 @@ class Wish:
     provider_shown: Ints
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise ConfigError(f"k is {self.k}: how many items to recommend is a whole number of at least 1.")
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= LONGEST:
+            raise ConfigError(f"k is {self.k}: how many items to recommend is a whole number from 1 to {LONGEST}.")
 
 
 def recommended(loaded: Loaded, question: Question, wish: Wish, words: Words) -> tuple[Ints, tuple[Recommended, ...]]:
@@ -77,7 +78,8 @@ def recommended(loaded: Loaded, question: Question, wish: Wish, words: Words) ->
 
 def _candidates(question: Question, loaded: Loaded, wish: Wish) -> tuple[Ints, Floats]:
     """The best allowed items, the best of those that a share was asked for, and their scores."""
-    most, steering = max(_CANDIDATES, _PER_PLACE * wish.k), wish.steering
+    steering = wish.steering
+    most = max(_CANDIDATES, min(_PER_PLACE * wish.k, wish.k + _MOST_BEYOND))
     model, nearest = loaded.model, loaded.nearest
     if nearest and not (steering.long_tail_share or steering.fresh_share):
         return best_items(question.asked, loaded.index, model.prior, wish.allowed, most=most, nearest=nearest)

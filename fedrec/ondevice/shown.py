@@ -27,9 +27,9 @@ class Shown:
                 self._count(np.array([row]), times)
 
     def add(self, rows: Ints, item_ids: Sequence[str], steering: Steering, *, now: int) -> None:
-        """Count a list that was shown, and keep it where the person's settings need to know tomorrow."""
-        self._count(rows, 1)
+        """Count a list that was shown, where a rule of the person's lists needs to know."""
         if steering.max_shown or steering.provider_share < 1:
+            self._count(rows, 1)
             self._store.add_shown(item_ids, now)
 
     def _count(self, rows: Ints, times: int) -> None:

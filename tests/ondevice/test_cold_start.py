@@ -58,8 +58,13 @@ def test_it_is_a_list_of_allowed_items_without_duplicates(items: int, length: in
     assert sorted(rows.tolist()) == np.flatnonzero(allowed).tolist()
 
 
-def test_it_looks_at_no_more_than_a_pool() -> None:
-    assert len(opening(topical(1000, 4), np.arange(1000, dtype=np.float32), everything(1000), length=10)) == POOL
+@pytest.mark.parametrize("scores", [np.zeros(1000, np.float32), np.arange(1000, dtype=np.float32)])
+def test_a_long_list_goes_on_by_score(scores: np.ndarray) -> None:
+    index = topical(1000, 4)
+    assert len(opening(index, scores, everything(1000), length=10)) == POOL
+    rows = opening(index, scores, everything(1000), length=600)
+    assert len(rows) == len(set(rows.tolist())) == 600
+    assert (np.diff(scores[rows[POOL:]]) <= 0).all()
 
 
 @pytest.fixture
