@@ -1,5 +1,6 @@
 """Small worlds for the tests of model, training and privacy: random vectors, random people."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -175,15 +176,15 @@ class Silent(RandomSource):
 TITLES = [f"{colour} {thing}" for colour in ("red", "green", "blue", "grey") for thing in ("boat", "house", "bird")]
 
 
-def save_tiny_bert(folder: Path, *, width: int = 32) -> Path:
-    """A random BERT of two layers with a word-level tokenizer, as transformers saves it."""
+def save_tiny_bert(folder: Path, *, width: int = 32, texts: Sequence[str] = TITLES) -> Path:
+    """A random BERT of two layers with a tokenizer of the words of some texts, as transformers saves it."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import BertPreTokenizer
     from tokenizers.processors import TemplateProcessing
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    words = sorted({word for title in TITLES for word in title.split()})
+    words = sorted({word for text in texts for word in re.findall(r"\w+", text)})
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     vocabulary = {word: number for number, word in enumerate([*special, ";", *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106

@@ -46,12 +46,13 @@ def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerS
         require_sealed(folder.ledger, ledger.hashes, folder.seal, key.public_key())
         _require_whole(ledger, folder, state)
         server = RoundServer(folder=folder, engine=engine, recipe=recipe, ledger=ledger)
+        if state.round == 0:
+            # Before the first message: a device needs a release to answer it. A released popularity
+            # comes with that message's reply, so this release has none yet.
+            hooks.publish(state, ledger.head)
         prior = server.prior(state)
         if prior is not None:
             hooks.prior(prior)
-        if state.round == 0:
-            # Before anybody is asked: a device needs a release to take part in the first round.
-            hooks.publish(state, ledger.head)
         while state.round < recipe.federation.rounds:
             began = time.monotonic()
             result = server.round(state, prior)

@@ -40,7 +40,7 @@ class SharedFiles:
         if prior.any():
             writers[PRIOR_FILE] = lambda path: save_file({"prior": np.ascontiguousarray(prior, dtype=np.float32)}, path)
         if self._has_device_form:
-            writers[CATALOGUE] = self._catalogue_file().save
+            writers[CATALOGUE] = lambda path: self._catalogue_file().save(path)
             self._place_encoder()
         found = {name: self._written(name, write) for name, write in writers.items()}
         encoder = self._folder / ENCODER

@@ -9,7 +9,7 @@ import pytest
 
 from fedrec.errors import VerificationError
 from fedrec.privacy.budget import Budget
-from fedrec.privacy.ledger import ledger_head, read_events
+from fedrec.privacy.ledger import GENESIS, ledger_head, read_events
 from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy.randomness import noise_source
 from fedrec.privacy.statement import composed_epsilon, participations
@@ -74,6 +74,24 @@ def test_the_ledger_pays_before_a_release(tmp_path):
     run(tmp_path, Crowd(), a_recipe(rounds=3, release_every=1), hooks)
     assert [number for number, *_ in seen] == [0, 1, 2, 3]
     assert all(told == on_disk for _, told, on_disk in seen)
+
+
+def test_the_start_is_released_before_the_first_message(tmp_path):
+    crowd, seen = Crowd(), []
+    hooks = some_hooks(
+        prior=lambda _: seen.append("prior"),
+        publish=lambda state, head: seen.append((state.round, len(crowd.asked), state.adapter.any(), head)),
+    )
+    run(tmp_path, crowd, a_recipe(POPULAR, rounds=1), hooks)
+    assert seen[:2] == [(0, 0, False, GENESIS), "prior"]
+    assert [number for number, *_ in seen[2:]] == [1]
+
+
+def test_a_run_that_goes_on_does_not_release_its_start_again(tmp_path):
+    run(tmp_path, Crowd(), a_recipe(rounds=1))
+    seen = []
+    run(tmp_path, Crowd(), a_recipe(rounds=2), some_hooks(publish=lambda state, _: seen.append(state.round)))
+    assert seen == [2]
 
 
 def test_a_noised_round_that_was_kept_is_released_as_it_was_and_not_asked_for_again(tmp_path):
