@@ -125,8 +125,18 @@ class AgentClient:
     def opt_in(
         self, *, idle: bool = True, charging: bool = True, unmetered: bool = True, epsilon: float | None = None
     ) -> wire.Participation:
-        """Take part from now on, under these conditions. Ask the person first: it is their switch."""
-        asked = {"on": True, "idle": idle, "charging": charging, "unmetered": unmetered, "epsilon": epsilon}
+        """Take part from now on, under the installed release's plan and these conditions.
+
+        Ask the person first: it is their switch.
+        """
+        asked = {
+            "on": True,
+            "agree": True,
+            "idle": idle,
+            "charging": charging,
+            "unmetered": unmetered,
+            "epsilon": epsilon,
+        }
         return self._ask(wire.Participation, "PUT", "/v1/participation", asked)
 
     def opt_out(self) -> wire.Participation:

@@ -170,6 +170,7 @@ class ParticipationChange(Asked):
     idle: bool = Field(default=True, description="Only while nobody uses the device.")
     charging: bool = Field(default=True, description="Only while it charges.")
     unmetered: bool = Field(default=True, description="Only on a network that does not cost by the byte.")
+    agree: bool = Field(default=False, description="Agree to the plan of the installed release, though it changed.")
     epsilon: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = Field(
         default=None, description="The person's own limit for a lifetime; it can lower the release's, never raise it."
     )

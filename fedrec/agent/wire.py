@@ -182,7 +182,9 @@ class Participation:
     """Whether the device takes part in training, and only while what.
 
     paused_until: UTC seconds. possible: whether the installed release was trained with privacy;
-    a device takes part in no other training. words: what leaves the device, and whom to trust.
+    a device takes part in no other training. changed: the installed release has another plan than
+    the one that was agreed to, so that nothing is sent until the person agrees again. words: what
+    leaves the device, and whom to trust.
     """
 
     on: bool
@@ -191,6 +193,7 @@ class Participation:
     charging: bool
     unmetered: bool
     possible: bool
+    changed: bool
     words: str
 
 

@@ -40,7 +40,8 @@ class Participation:
     """What the person decided.
 
     plan: agreed to; None before the first yes. budget: held by this device, whatever a
-    server asks. paused_until: UTC seconds; None runs on.
+    server asks. limit: the person's own lifetime epsilon, which the budget is never over.
+    paused_until: UTC seconds; None runs on.
     """
 
     on: bool = False
@@ -48,6 +49,7 @@ class Participation:
     conditions: Conditions = Conditions()
     plan: PrivacyPlan | None = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    limit: float | None = None
     since: float | None = None
 
     def paused(self, now: float) -> bool:
@@ -66,7 +68,7 @@ def participation(store: Store) -> Participation:
         return Participation()
     try:
         return Participation(
-            **{name: kept[name] for name in ("on", "paused_until", "since")},
+            **{name: kept[name] for name in ("on", "paused_until", "limit", "since")},
             conditions=Conditions(**kept["conditions"]),
             plan=PrivacyPlan.from_table(kept["plan"]) if kept["plan"] else None,
             budget=parse_table(BudgetConfig, kept["budget"]),
@@ -80,22 +82,24 @@ def opt_in(
 ) -> Participation:
     """The person agrees to take part under the plan of a verified release.
 
-    epsilon: the person's own lifetime limit; it can lower the release's, never raise it.
+    epsilon: the person's own lifetime limit, which can lower the release's and never raise it;
+    without one, the limit of an earlier yes goes on.
     Raises RefusedError for a release without a private plan, ConfigError for a limit that is none.
     """
     plan, budget = plan_of_release(manifest), parse_table(BudgetConfig, manifest.lineage.get("budget", {}))
     if plan is None:
         raise RefusedError("This release was trained WITHOUT privacy. A device takes part in private rounds only.")
-    if epsilon is not None:
-        if not epsilon > 0:
-            raise ConfigError(f"A limit of epsilon {epsilon} allows nothing. Opt out instead, or choose one over 0.")
-        budget = replace(budget, epsilon=min(epsilon, budget.epsilon or epsilon))
+    if epsilon is not None and not epsilon > 0:
+        raise ConfigError(f"A limit of epsilon {epsilon} allows nothing. Opt out instead, or choose one over 0.")
     before = participation(store)
+    limit = before.limit if epsilon is None else epsilon
+    both = [each for each in (limit, budget.epsilon) if each is not None]
     decided = Participation(
         on=True,
         conditions=conditions or before.conditions,
         plan=plan,
-        budget=replace(budget, earlier_runs=()),
+        budget=replace(budget, epsilon=min(both, default=None), earlier_runs=()),
+        limit=limit,
         since=now,
     )
     return _keep(store, decided)
@@ -151,6 +155,7 @@ def _keep(store: Store, decided: Participation) -> Participation:
         {
             "on": decided.on,
             "paused_until": decided.paused_until,
+            "limit": decided.limit,
             "since": decided.since,
             "conditions": asdict(decided.conditions),
             "plan": decided.plan.as_table() if decided.plan else None,

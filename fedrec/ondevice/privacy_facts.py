@@ -10,7 +10,7 @@ from fedrec.data.store.store import Store
 from fedrec.ondevice.participation import participation
 from fedrec.privacy.device_ledger import read_device_events
 from fedrec.privacy.gaussian import best_guess, epsilon_without_amplification, exact_epsilon, mu_without_amplification
-from fedrec.privacy.plan import ADJACENCY, GaussianSpend
+from fedrec.privacy.plan import GaussianSpend
 
 # What an entry of delta means before a plan was agreed to.
 _USUAL_DELTA = 1e-6
@@ -69,21 +69,32 @@ def privacy_facts(store: Store, *, latest: int = 10) -> PrivacyFacts:
         participations=count,
         cap=decided.plan.limits.cap if decided.plan else None,
         unit=decided.plan.unit_text() if decided.plan else "",
-        words=_words(count, mu_without_amplification(spending), epsilon, delta),
+        words=_words(
+            count,
+            mu_without_amplification(spending),
+            epsilon,
+            delta,
+            segments=any(entry["unit"] == "SEGMENT" for entry in entries),
+        ),
         uploads=tuple(_upload(entry) for entry in reversed(entries[-latest:])),
     )
 
 
-def _words(count: int, mu: float, epsilon: float, delta: float) -> str:
-    """One paragraph for the person, without a formula."""
+def _words(count: int, mu: float, epsilon: float, delta: float, *, segments: bool) -> str:
+    """One paragraph for the person, without a formula.
+
+    segments: the unit is what was done within one fixed interval; a whole person is not bounded then.
+    """
     if not count and not mu:
         return "Nothing about you has left this device."
     odds = best_guess(epsilon, delta=delta, mu=mu)
     times = "once" if count == 1 else f"{count} times"
+    what = "what you did within any one of the fixed stretches of days" if segments else "your data"
+    more = " Over many stretches it adds up to more." if segments else ""
     return (
-        f"Your device took part {times}. Somebody who sees everything that was published, and who tosses a coin on "
-        f"whether you took part, would be right in at most {math.ceil(odds * _HUNDREDTHS)} of 100 cases instead of 50. "
-        f"({ADJACENCY} of one unit; what was published cannot be called back.)"
+        f"Your device took part {times}. Somebody who sees everything that was published and guesses whether {what} "
+        f"had a part in it is right in at most {math.ceil(odds * _HUNDREDTHS)} of 100 cases; a coin is right in 50."
+        f"{more} What was published cannot be called back."
     )
 
 

@@ -146,7 +146,9 @@ class Client:
 
     def _pay(self, plan: PrivacyPlan, instruction: Instruction, *, guarantee: bool | None) -> int:
         """Write what this participation spends, and return which attempt at this round it is."""
-        blocks = blocks_of(plan, instruction.task, size=self.learner.layout.size)
+        popularity = instruction.task == "popularity"
+        size = self.learner.catalogue_size if popularity else self.learner.layout.size
+        blocks = blocks_of(plan, instruction.task, size=size)
         with self.records.open_ledger() as ledger:
             entries = ledger.entries
             self._require_room(plan, instruction, entries, [block.spend for block in blocks])

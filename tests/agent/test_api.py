@@ -1,11 +1,13 @@
 """What the agent answers: lists, reasons, feedback, settings, the person's rights."""
 
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from fedrec.agent.app import create_app
 from fedrec.ondevice.engine import Engine
+from fedrec.ondevice.participation import participation
 from tests.agent.conftest import PORT, Agent, Caller
 from tests.agent.worlds import HOSTILE, took_part
 
@@ -225,6 +227,7 @@ def test_a_device_takes_no_part_in_training_without_privacy(product: Caller) -> 
         "charging": True,
         "unmetered": True,
         "possible": False,
+        "changed": False,
         "words": "",
     }
     answer = product.put("/v1/participation", json={"on": True})
@@ -337,6 +340,20 @@ def test_a_person_takes_part_with_conditions_and_pauses(private: Agent) -> None:
     assert product.post("/v1/participation/pause", json={"hours": 0}).json()["paused_until"] is None
     assert product.put("/v1/device", json={"idle": True, "charging": None}).status_code == 200
     assert not product.put("/v1/participation", json={"on": False}).json()["on"]
+
+
+def test_a_plan_that_changed_is_told_until_the_person_agrees_again(private: Agent) -> None:
+    product = private.product()
+    product.put("/v1/participation", json={"on": True, "epsilon": 3})
+    decided = participation(private.engine.store)
+    laxer = replace(decided.plan, noise_multiplier=decided.plan.noise_multiplier * 2)
+    private.engine.store.set_value(
+        "participation", private.engine.store.value("participation") | {"plan": asdict(laxer)}
+    )
+    assert product.get("/v1/participation").json()["changed"]
+    assert product.put("/v1/participation", json={"on": True}).json()["changed"]
+    assert not product.put("/v1/participation", json={"on": True, "agree": True}).json()["changed"]
+    assert participation(private.engine.store).budget.epsilon == 3
 
 
 def test_what_was_spent_is_said_in_words_and_numbers(private: Agent) -> None:

@@ -16,6 +16,7 @@ from fedrec.ondevice.participation import opt_in, opt_out
 from fedrec.ondevice.privacy_facts import privacy_facts
 from fedrec.ondevice.releases import active, install
 from fedrec.privacy.device_ledger import read_device_events
+from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy_config import BudgetConfig
 from fedrec.training.client import Instruction, Reply
 from tests.device_worlds import CENTRAL, a_base, a_device, a_release, an_event
@@ -177,6 +178,19 @@ def test_local_mode_trains_with_opacus_on_the_device(tmp_path) -> None:
     assert np.abs(reply.update).min() > 0
     (event,) = read_device_events(store)
     assert (event["mode"], event["unit"], event["guarantee"]) == ("local", "SEGMENT", True)
+    words = privacy_facts(store).words
+    assert "any one of the fixed stretches" in words
+    assert "adds up to more" in words
+
+
+def test_a_popularity_vector_is_paid_for_once_and_its_size_is_told(tmp_path) -> None:
+    plan = replace(CENTRAL, popularity=PopularityRelease(items=3, noise_multiplier=4.0))
+    device, store = a_willing_device(tmp_path, plan=plan)
+    reply = answer(device, store, plan=plan, task="popularity")
+    assert np.count_nonzero(reply.update) == 3
+    assert [upload.bytes for upload in privacy_facts(store).uploads] == [4 * ITEMS]
+    with pytest.raises(BudgetError):
+        answer(device, store, plan=plan, task="popularity", token="token-2")  # noqa: S106
 
 
 def test_searches_are_left_out_where_texts_cannot_be_read(tmp_path) -> None:

@@ -17,7 +17,7 @@ from fedrec.ondevice.participation import (
     require_allowed,
     set_conditions,
 )
-from fedrec.ondevice.releases import active
+from fedrec.ondevice.releases import active, install
 from fedrec.privacy_config import BudgetConfig
 from tests.device_worlds import CENTRAL, a_device, a_release
 
@@ -67,6 +67,16 @@ def test_a_release_without_privacy_cannot_be_agreed_to(tmp_path) -> None:
 @pytest.mark.parametrize(("asked", "held"), [(None, 6.0), (2.5, 2.5), (50.0, 6.0)])
 def test_the_owners_limit_lowers_the_budget_and_never_raises_it(device, store, asked, held) -> None:
     assert agree(device, store, epsilon=asked).limits().epsilon == held
+
+
+def test_the_owners_limit_outlasts_a_new_yes_to_a_laxer_release(tmp_path) -> None:
+    device = a_device(tmp_path, a_release(tmp_path, budget=BudgetConfig(epsilon=6.0)))
+    with Store.open(device) as store:
+        agree(device, store, epsilon=2.5)
+        install(device, a_release(tmp_path, round_number=1, moved=0.1, budget=BudgetConfig(epsilon=20.0)))
+        opt_out(store)
+        assert agree(device, store).limits().epsilon == 2.5
+        assert agree(device, store, epsilon=50.0).limits().epsilon == 20.0
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan")])

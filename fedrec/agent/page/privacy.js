@@ -67,8 +67,17 @@ function participation(part, attempt) {
     el("label", { className: "switch" }, toggle, el("span", {}, "Help to improve the recommendations")),
     el("p", { className: "note", id: "take-part-note" }, note(part)),
     el("fieldset", { className: "only" }, el("legend", {}, "Only while"), el("ul", { className: "plain" }, ...boxes)),
+    part.on && part.changed ? agreeing(part, change, conditions) : "",
     part.on ? pausing(part, attempt, change, conditions) : "",
   ];
+}
+
+function agreeing(part, change, conditions) {
+  const words = part.possible
+    ? "The rules have changed since you agreed. Nothing is sent until you agree again."
+    : "The release in use was trained without privacy. Nothing is sent under it.";
+  const again = button({ id: "agree" }, () => change({ on: true, agree: true, ...conditions() }, "Agreed."), "Agree again");
+  return el("div", { className: "row", role: "status" }, el("p", {}, words), part.possible ? again : "");
 }
 
 function note(part) {

@@ -59,7 +59,7 @@ def change_participation(change: ParticipationChange, device: Device) -> wire.Pa
     if not change.on:
         taking_part.opt_out(device.store)
         taking_part.set_conditions(device.store, conditions)
-    elif change.epsilon is None and taking_part.participation(device.store).on:
+    elif change.epsilon is None and not change.agree and taking_part.participation(device.store).on:
         taking_part.set_conditions(device.store, conditions)
     else:
         taking_part.opt_in(
@@ -133,6 +133,7 @@ def _decided(device: Engine) -> wire.Participation:
         paused_until=None if paused is None else int(paused),
         **asdict(decided.conditions),
         possible=offered is not None,
+        changed=decided.on and offered != decided.plan,
         words=_LEAVES[plan.mode] if plan else "",
     )
 
