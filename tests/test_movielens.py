@@ -1,13 +1,14 @@
 """Whole scenarios on MovieLens latest-small: what the README claims of them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.real_data import latest_small
 
 pytestmark = [pytest.mark.study, pytest.mark.timeout(3000)]
 
@@ -17,9 +18,7 @@ FEDREC = Path(sys.executable).with_name("fedrec")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = Path(os.environ.get("FEDREC_DATA", REPOSITORY.parent / "shared" / "data")) / "ml-latest-small"
-    if not data.is_dir():
-        pytest.skip("no MovieLens data: set FEDREC_DATA to the folder that holds ml-latest-small")
+    data = latest_small()
     folder = tmp_path_factory.mktemp("movielens")
     subprocess.run([FEDREC, "data", "import", "movielens", data, "--out", folder / "data"], check=True)
     return folder

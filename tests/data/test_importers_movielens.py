@@ -1,5 +1,3 @@
-import os
-import time
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +6,7 @@ import pytest
 from fedrec.data.dataset import Dataset
 from fedrec.data.importers.movielens import import_movielens
 from fedrec.errors import DataError
+from tests.real_data import latest_small
 
 
 def write_100k(folder: Path) -> Path:
@@ -107,14 +106,8 @@ def test_a_folder_without_movielens_files_is_refused_with_what_is_expected(tmp_p
 
 
 @pytest.mark.slow
-def test_the_real_latest_small_is_imported_whole_within_seconds(tmp_path: Path) -> None:
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("FEDREC_DATA", beside)) / "ml-latest-small"
-    if not folder.is_dir():
-        pytest.skip("no MovieLens data: set FEDREC_DATA to the folder that holds ml-latest-small")
-    start = time.perf_counter()
-    info = import_movielens(folder, out=tmp_path / "out")
-    assert time.perf_counter() - start < 10
+def test_the_real_latest_small_is_imported_whole(tmp_path: Path) -> None:
+    info = import_movielens(latest_small(), out=tmp_path / "out")
     assert (info.users, info.items) == (610, 9742)
     assert info.events + info.repairs.get("duplicate_event", 0) == 100_836 + 3_683
     kinds = dict(Dataset.open(tmp_path / "out").events().group_by("kind").len().collect().iter_rows())

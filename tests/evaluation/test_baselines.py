@@ -1,8 +1,6 @@
 """One contract that every baseline keeps, and what is particular to each."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ from fedrec.evaluation.baselines.ease import ItemSpace, UserSpace
 from fedrec.evaluation.baselines.item_knn import Similarity
 from fedrec.evaluation.interactions import decayed, train_counts, train_matrix
 from fedrec.evaluation.protocol import paired_difference
+from tests.real_data import latest_small
 
 from .worlds import history, pack, taste_vectors, two_tastes
 
@@ -225,10 +224,7 @@ def test_text_baselines_are_left_out_without_vectors_and_unknown_names_are_refus
 
 @pytest.mark.slow
 def test_on_movielens_co_occurrence_and_recency_beat_popularity(tmp_path):
-    folder = Path(os.environ.get("FEDREC_DATA", Path(__file__).parents[3] / "shared" / "data")) / "ml-latest-small"
-    if not folder.is_dir():
-        pytest.skip("ml-latest-small is not here; set FEDREC_DATA to the folder that holds it")
-    import_movielens(folder, out=tmp_path / "ml")
+    import_movielens(latest_small(), out=tmp_path / "ml")
     split = leave_one_out(load_sequences(Dataset.open(tmp_path / "ml")))
     fitted = all_baselines(split, None, seed=0)
     found = {name: each.validation.metrics["ndcg@10"].value for name, each in fitted.items()}

@@ -1,6 +1,5 @@
 """A trained release of MovieLens latest-small on a device, and what its people did, as the device's events."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from fedrec.config import DataConfig
 from fedrec.config_file import parse_table
@@ -24,6 +22,7 @@ from fedrec.release import Manifest, public_key, verify_release
 from fedrec.training.publishing import ADAPTER, released_base_model
 from fedrec.training.workbench import split_of
 from tests.ondevice.device_worlds import a_device
+from tests.real_data import latest_small
 
 REPOSITORY = Path(__file__).parents[2]
 FEDREC = Path(sys.executable).with_name("fedrec")
@@ -73,9 +72,7 @@ class MovieLens:
 
 def a_movielens(folder: Path) -> MovieLens:
     """Import the data, train ten rounds, and install the release; skips the test where the data are not there."""
-    data = Path(os.environ.get("FEDREC_DATA", REPOSITORY.parent / "shared" / "data")) / "ml-latest-small"
-    if not data.is_dir():
-        pytest.skip("no MovieLens data: set FEDREC_DATA to the folder that holds ml-latest-small")
+    data = latest_small()
     subprocess.run([FEDREC, "data", "import", "movielens", data, "--out", folder / "data"], check=True)
     scenario = REPOSITORY / "simulations" / "movielens_small.toml"
     settings = [word for setting in _QUICK for word in ("--set", setting)]
