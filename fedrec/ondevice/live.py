@@ -87,14 +87,16 @@ class LiveHistory:
         self._length = len(self._table)
 
     def add(self, event_id: int, event: Event) -> bool:
-        """Put an event where its time belongs, behind others of that time; False if it has no effect."""
+        """Put an event where its time belongs, and its number among others of that time; False if it has no effect."""
         entry = self._entry(event_id, event)
         if entry is None:
             return False
         if self._length == len(self._table):
             room = max(_LEAST_ROOM, len(self._table))
             self._table = np.concatenate([self._table, np.zeros(room, dtype=_ENTRY)])
-        place = int(np.searchsorted(self.table["time"], event.timestamp, side="right"))
+        times = self.table["time"]
+        first, last = (int(np.searchsorted(times, event.timestamp, side=side)) for side in ("left", "right"))
+        place = first + int(np.searchsorted(self.table["id"][first:last], event_id))
         self._table[place + 1 : self._length + 1] = self._table[place : self._length]
         self._table[place] = entry
         self._length += 1

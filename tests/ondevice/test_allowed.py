@@ -61,6 +61,7 @@ def test_feedback_takes_items_topics_and_providers_out_and_undo_brings_them_back
 
 def test_said_twice_it_counts_once(engine: Engine) -> None:
     once = engine.feedback(Feedback(action=Action.LIKE, item_id="i8", time=NOW))
+    engine.record(an_event("i9"))
     found = engine.explain("i12").parts
     assert engine.feedback(Feedback(action=Action.LIKE, item_id="i8", time=NOW)) == once
     assert engine.explain("i12").parts == found

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,7 @@ ITEMS = st.sampled_from([*(f"i{row}" for row in range(12)), "unheard of", "new o
 TEXTS = st.one_of(st.none(), st.text(max_size=12), st.sampled_from([word for words in WORDS for word in words]))
 SHARES = st.sampled_from([0.0, 0.3, 1.0])
 
-Use = Callable[[Engine], object]
+Use = Callable[[Engine], None]
 
 events = st.builds(
     Event,
@@ -49,47 +50,51 @@ steerings = st.builds(
 )
 
 
-def recording(event: Event) -> Use:
-    return lambda engine: engine.record(event)
+def record(engine: Engine, event: Event) -> None:
+    engine.record(event)
 
 
-def recommending(k: int, context: Context, steering: Steering | None) -> Use:
-    return lambda engine: engine.recommend(k, context=context, steering=steering)
+def recommend(engine: Engine, k: int, context: Context, steering: Steering | None) -> None:
+    engine.recommend(k, context=context, steering=steering)
 
 
-def explaining(item_id: str, context: Context) -> Use:
-    return lambda engine: engine.explain(item_id, context=context)
+def explain(engine: Engine, item_id: str, context: Context) -> None:
+    engine.explain(item_id, context=context)
 
 
-def saying(action: Action, item_id: str, value: float | None) -> Use:
-    return lambda engine: engine.feedback(Feedback(action=action, item_id=item_id, value=value, time=NOW))
+def say(engine: Engine, action: Action, item_id: str, value: float | None) -> None:
+    engine.feedback(Feedback(action=action, item_id=item_id, value=value, time=NOW))
 
 
-def undoing(number: int | None) -> Use:
-    return lambda engine: engine.undo(number)
+def undo(engine: Engine, number: int | None) -> None:
+    engine.undo(number)
 
 
-def muting(place: int, muted: bool) -> Use:
-    return lambda engine: engine.mute_cluster(engine.profile().clusters[place % 3].id, muted)
+def mute(engine: Engine, place: int, muted: bool) -> None:
+    engine.mute_cluster(engine.profile().clusters[place].id, muted)
 
 
-def adding(words: list[str]) -> Use:
-    return lambda engine: engine.add_items([Item(item_id="new one", title=" ".join(words))])
+def add(engine: Engine, words: list[str]) -> None:
+    engine.add_items([Item(item_id="new one", title=" ".join(words))])
 
 
-def steering_by(steering: Steering) -> Use:
-    return lambda engine: engine.steer(steering)
+def steer(engine: Engine, steering: Steering) -> None:
+    engine.steer(steering)
+
+
+def use(what: Callable[..., None], **options: st.SearchStrategy) -> st.SearchStrategy[Use]:
+    return st.builds(partial, st.just(what), **options)
 
 
 uses = st.one_of(
-    st.builds(recording, events),
-    st.builds(recommending, st.integers(-1, 50), contexts, st.none() | steerings),
-    st.builds(explaining, ITEMS, contexts),
-    st.builds(saying, st.sampled_from(list(Action)), ITEMS, st.sampled_from([None, 3.0])),
-    st.builds(undoing, st.none() | st.integers(0, 5)),
-    st.builds(muting, st.integers(0, 2), st.booleans()),
-    st.builds(adding, st.lists(st.sampled_from(WORDS[0]), max_size=2)),
-    st.builds(steering_by, steerings),
+    use(record, event=events),
+    use(recommend, k=st.integers(-1, 50), context=contexts, steering=st.none() | steerings),
+    use(explain, item_id=ITEMS, context=contexts),
+    use(say, action=st.sampled_from(list(Action)), item_id=ITEMS, value=st.sampled_from([None, 3.0])),
+    use(undo, number=st.none() | st.integers(0, 5)),
+    use(mute, place=st.integers(0, 2), muted=st.booleans()),
+    use(add, words=st.lists(st.sampled_from(WORDS[0]), max_size=2)),
+    use(steer, steering=steerings),
 )
 
 
@@ -104,10 +109,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def check(engine: Engine, done: list[Use]) -> None:
     """Use an engine, and hold it against one that is opened afterwards on the same store."""
     engine.erase()
-    for use in done:
-        # A muted interest may be gone: there is no third of two.
+    for each in done:
+        # There may be no third interest to mute.
         with suppress(FedrecError, IndexError):
-            use(engine)
+            each(engine)
     with Engine.open(engine.device, keys="file", now=lambda: NOW) as fresh:
         plain = Steering(diversity=0.5)
         assert fresh.recommend(40, steering=plain).items == engine.recommend(40, steering=plain).items
