@@ -94,15 +94,15 @@ def parts_of(question: Question, model: LinearModel, rows: Ints, *, exact: bool 
     vectors = _precise(question.entries.vectors, exact)
     counted = _precise(question.counted, exact)
     pull = _precise(model.pull(rows), exact)
-    wanted = _precise(model.index.vectors(rows), exact)
     items, decays, width = pull.shape
     each = (pull.reshape(items * decays, width) @ vectors.T).reshape(items, decays, len(vectors))
-    against = np.zeros((items, len(vectors)))
-    if question.against.any():
+    sums = (pull * (counted @ vectors if exact else question.sums)).sum((1, 2))
+    against, personal, extra = np.zeros((items, len(vectors))), np.zeros(items), np.zeros(items)
+    if question.extra is not None:
+        wanted = _precise(model.index.vectors(rows), exact)
+        extra = wanted @ question.extra
         against -= (wanted @ vectors.T) * question.against
-    personal = np.zeros(items) if question.personal is None else wanted @ question.personal
-    extra = np.zeros(items) if question.extra is None else wanted @ question.extra
-    sums = (pull * (counted @ vectors)).sum((1, 2))
+        personal = np.zeros(items) if question.personal is None else wanted @ question.personal
     prior = model.prior[rows].astype(np.float64)
     return Parts(
         entries=(each * counted).sum(1),

@@ -10,7 +10,7 @@ import numpy as np
 from fedrec.config import DataConfig
 from fedrec.config_file import parse_table
 from fedrec.data.entries import kind_weights
-from fedrec.data.sequences import Bools, Floats
+from fedrec.data.sequences import Bools, Floats, Ints
 from fedrec.errors import DataError
 from fedrec.model.catalogue_file import CATALOGUE
 from fedrec.model.device_index import DEVICE_INDEX, DeviceIndex
@@ -73,11 +73,11 @@ class Loaded:
             raise DataError("The catalogue holds no such item. Name one of the installed release, or add it first.")
         return row
 
-    def fresh(self, now: int) -> Bools:
-        """(N,) came out in the last 30 days, or was added on the device."""
-        published = self.catalogue.published
-        fresh: Bools = (published > now - _NEW_FOR) & (published <= now)
-        fresh[len(self.released.index) :] = True
+    def fresh(self, now: int, rows: Ints | slice = slice(None)) -> Bools:
+        """(R,) whether each of these items came out in the last 30 days, or was added on the device."""
+        published = self.catalogue.published[rows]
+        added = np.arange(len(self))[rows] >= len(self.released.index)
+        fresh: Bools = added | ((published > now - _NEW_FOR) & (published <= now))
         return fresh
 
 

@@ -73,9 +73,9 @@ class Person:
             allowed=allowed_now(
                 self.loaded, self.history.table, self.closed, session=context.session, muted=self._muted, now=now
             ),
-            fresh=self.loaded.fresh(now),
             shown=self.shown.items,
             provider_shown=self.shown.providers,
+            now=now,
         )
 
     def words(self, context: Context) -> Words:

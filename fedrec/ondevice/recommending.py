@@ -48,14 +48,17 @@ class Recommendations:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What kind of list is asked for. allowed: (N,). shown: (N,) and provider_shown: (P + 1,) times so far."""
+    """What kind of list is asked for.
+
+    allowed: (N,). shown: (N,) and provider_shown: (P + 1,) times so far. now: seconds since 1970.
+    """
 
     k: int
     steering: Steering
     allowed: Bools
-    fresh: Bools
     shown: Ints
     provider_shown: Ints
+    now: int
 
     def __post_init__(self) -> None:
         if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= LONGEST:
@@ -85,9 +88,10 @@ def _candidates(question: Question, loaded: Loaded, wish: Wish) -> tuple[Ints, F
         return best_items(question.asked, loaded.index, model.prior, wish.allowed, most=most, nearest=nearest)
     scores = scores_of(question, model)
     found = [best_rows(scores, wish.allowed, most=most)]
-    for share, wanted in ((steering.long_tail_share, loaded.long_tail), (steering.fresh_share, wish.fresh)):
-        if share:
-            found.append(best_rows(scores, wish.allowed & wanted, most=wish.k))
+    if steering.long_tail_share:
+        found.append(best_rows(scores, wish.allowed & loaded.long_tail, most=wish.k))
+    if steering.fresh_share:
+        found.append(best_rows(scores, wish.allowed & loaded.fresh(wish.now), most=wish.k))
     rows = np.unique(np.concatenate(found)) if len(found) > 1 else found[0]
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     return rows, scores[rows]
@@ -103,7 +107,7 @@ def _described(rows: Ints, values: Floats, loaded: Loaded, wish: Wish) -> Candid
         categories=catalogue.category_codes[rows].astype(np.int64),
         providers=providers,
         long_tail=loaded.long_tail[rows],
-        fresh=wish.fresh[rows],
+        fresh=loaded.fresh(wish.now, rows),
         shown=wish.shown[rows],
         provider_shown=wish.provider_shown[providers],
     )

@@ -1,8 +1,10 @@
 """From what a person did to the score of every item: one query, one pass over the index."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedrec.data.sequences import Bools, Floats, Ints
 from fedrec.errors import VerificationError
@@ -11,6 +13,7 @@ from fedrec.model.linear import LinearModel
 from fedrec.ondevice.live import KINDS, Entries
 from fedrec.ondevice.turned_down import TURNED_DOWN, pushes
 
+_BLOCK = 64
 _STRENGTHS = np.array([TURNED_DOWN.get(kind, 0.0) for kind in KINDS], dtype=np.float32)
 
 
@@ -78,15 +81,21 @@ def best_rows(scores: Floats, allowed: Bools, *, most: int) -> Ints:
     >>> best_rows(np.array([1.0, 3.0, 3.0, 2.0]), np.array([True, True, True, False]), most=2).tolist()
     [1, 2]
     """
-    (rows,) = np.nonzero(allowed)
-    found = scores[rows]
-    if len(rows) > most:
-        least = np.partition(found, len(found) - most)[len(found) - most]
-        above = int(np.count_nonzero(found > least))
-        level = np.flatnonzero(found == least)[: most - above]
-        kept = np.sort(np.concatenate([np.flatnonzero(found > least), level]))
-        rows, found = rows[kept], found[kept]
-    return rows[np.argsort(-found, kind="stable")]
+    open_scores = np.where(allowed, scores, -np.inf)
+    rows = np.flatnonzero(allowed & (open_scores >= _surely_enough(open_scores, most)))
+    return rows[np.argsort(-scores[rows], kind="stable")][:most]
+
+
+def _surely_enough(scores: npt.NDArray[Any], most: int) -> float:
+    """A score that at least `most` rows reach, if there are so many: few rows are left to sort then.
+
+    It is the `most`-th best of the blocks' maxima: each of those blocks has a row that reaches it.
+    """
+    blocks = len(scores) // _BLOCK
+    if blocks < most:
+        return -np.inf
+    maxima = scores[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+    return float(np.partition(maxima, blocks - most)[blocks - most])
 
 
 def _against(entries: Entries, scale: float) -> Floats:
