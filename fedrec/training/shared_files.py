@@ -1,6 +1,7 @@
 """What all releases of a run have in common: written once, in a form for training and one for devices."""
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +79,8 @@ class SharedFiles:
         folder, reason = self._folder / ENCODER, self._folder / _WITHOUT_ENCODER
         if folder.exists() or reason.exists():
             return
+        for left in self._folder.glob(f".{ENCODER}.*"):
+            shutil.rmtree(left, ignore_errors=True)
         encoder = TextEncoder.open(encoder_path(self._workbench.scenario.model))
         try:
             place_exported_encoder(encoder, folder, self._texts)
