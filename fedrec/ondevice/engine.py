@@ -6,11 +6,11 @@ at the next call.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
-from threading import RLock, Thread
+from threading import RLock
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -26,11 +26,13 @@ from fedrec.model.linear import LinearModel
 from fedrec.ondevice import feedback as opinions
 from fedrec.ondevice import personal, releases
 from fedrec.ondevice import profile as profiles
+from fedrec.ondevice.beside import Beside
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
 from fedrec.ondevice.context import NO_CONTEXT, Context
-from fedrec.ondevice.explain import Explanation, parts_of, reasons_of
+from fedrec.ondevice.explain import Explanation, reasons_of
 from fedrec.ondevice.feedback import Feedback
 from fedrec.ondevice.loaded import Loaded, load, with_items
+from fedrec.ondevice.parts import parts_of
 from fedrec.ondevice.person import STEERING, Person, learned
 from fedrec.ondevice.profile import Profile
 from fedrec.ondevice.recommending import Recommendations, recommended
@@ -49,7 +51,7 @@ class Engine:
         self.store = store
         self.now = now
         self._lock = RLock()
-        self._learning: Thread | None = None
+        self._learning = Beside(self._lock, self._learn, name="personal weights")
         self._forget_old()
         self._switch()
 
@@ -80,7 +82,7 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the store; a second call does nothing."""
-        with self._settled():
+        with self._learning.settled():
             self.store.close()
 
     @property
@@ -266,7 +268,7 @@ class Engine:
 
     def keep_for(self, retention: Retention) -> int:
         """Keep events so long from now on; returns how many were too old and are gone."""
-        with self._settled():
+        with self._learning.settled():
             self.store.set_value(RETENTION, retention.as_setting())
             gone = self._forget_old()
             self._read_store()
@@ -276,10 +278,10 @@ class Engine:
         """Everything that the device holds about the person."""
         return self.store.export()
 
-    def erase(self, *, forget_ledger: bool = False) -> str:
+    def erase(self) -> str:
         """Nothing of the person is left on this device; returns what to tell them."""
-        with self._settled():
-            told = self.store.erase(forget_ledger=forget_ledger)
+        with self._learning.settled():
+            told = self.store.erase()
             self._read_store()
             return told
 
@@ -319,10 +321,7 @@ class Engine:
         return abs(self.now() - self._forgotten_at) >= DAY_SECONDS
 
     def _learn_on(self) -> None:
-        """Train personal weights again once there is enough to learn, beside the calls and not within one."""
-        busy = self._learning is not None and self._learning.is_alive()
-        if self._person.has_more_to_learn and not busy:
-            self._learning = Thread(target=self._learn, name="personal weights", daemon=True)
+        if self._person.has_more_to_learn and not self._learning.under_way:
             self._learning.start()
 
     def _learn(self) -> None:
@@ -336,17 +335,6 @@ class Engine:
                 else:
                     # Learned of what may have been taken back or erased since.
                     self.store.delete_blob(personal.PERSONAL)
-
-    @contextmanager
-    def _settled(self) -> Iterator[None]:
-        """The lock, with nothing being learned."""
-        while True:
-            if self._learning is not None:
-                self._learning.join()
-            with self._lock:
-                if self._learning is None or not self._learning.is_alive():
-                    yield
-                    return
 
 
 def _stamp(device: Path) -> Stamp:

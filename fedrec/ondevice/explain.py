@@ -1,16 +1,14 @@
-"""Why an item scores what it scores: exact parts that add up, said in plain words."""
+"""Why an item scores what it scores: the parts of its score, said in plain words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from fedrec.data.events import TEXT_KINDS
-from fedrec.data.sequences import Ints
-from fedrec.model.linear import LinearModel
 from fedrec.ondevice.live import KINDS, TEXT, Entries
+from fedrec.ondevice.parts import Doubles, Groups, Parts
 from fedrec.ondevice.scoring import Question
 from fedrec.ondevice.vocabulary import (
     AGAINST_HABITS,
@@ -25,8 +23,6 @@ from fedrec.ondevice.vocabulary import (
     shortened,
 )
 
-Doubles = npt.NDArray[np.float64]
-Reals = npt.NDArray[np.floating[Any]]
 Source = Literal["history", "search", "context", "popularity", "personal", "turned_down"]
 
 
@@ -52,17 +48,6 @@ class Explanation:
     parts: tuple[Reason, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The scores of R items as sums. entries, turned_down: (R, L), one column per entry; prior, personal: (R,)."""
-
-    entries: Doubles
-    turned_down: Doubles
-    prior: Doubles
-    personal: Doubles
-    scores: Doubles
-
-
 @dataclass(frozen=True, slots=True)
 class Words:
     """What explanations say: of an item by its row, and of a text by its event."""
@@ -85,34 +70,6 @@ class Words:
         return shortened(self.title(row))
 
 
-def parts_of(question: Question, model: LinearModel, rows: Ints, *, exact: bool = True) -> Parts:
-    """The scores of some items, taken apart.
-
-    `scores` is computed from the sums, not from the parts, so that the two check each other.
-    exact: in float64; without, in float32, which is as good for the few words beside a list.
-    """
-    vectors = _precise(question.entries.vectors, exact)
-    counted = _precise(question.counted, exact)
-    pull = _precise(model.pull(rows), exact)
-    items, decays, width = pull.shape
-    each = (pull.reshape(items * decays, width) @ vectors.T).reshape(items, decays, len(vectors))
-    sums = (pull * (counted @ vectors if exact else question.sums)).sum((1, 2))
-    against, personal, extra = np.zeros((items, len(vectors))), np.zeros(items), np.zeros(items)
-    if question.extra is not None:
-        wanted = _precise(model.index.vectors(rows), exact)
-        extra = wanted @ question.extra
-        against -= (wanted @ vectors.T) * question.against
-        personal = np.zeros(items) if question.personal is None else wanted @ question.personal
-    prior = model.prior[rows].astype(np.float64)
-    return Parts(
-        entries=(each * counted).sum(1),
-        turned_down=against,
-        prior=prior,
-        personal=personal,
-        scores=sums + extra + prior,
-    )
-
-
 def reasons_of(parts: Parts, item: int, question: Question, words: Words) -> tuple[Reason, ...]:
     """Every part of one item's score that is not zero, the largest first; `item`: its place among the parts."""
     entries = question.entries
@@ -124,37 +81,13 @@ def reasons_of(parts: Parts, item: int, question: Question, words: Words) -> tup
     return tuple(sorted(_shared(made), key=lambda reason: -abs(reason.contribution)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """The entries by what was done with one thing. order: (L,) places; group g is order[starts[g] : ends[g]]."""
-
-    order: Ints
-    starts: Ints
-    ends: Ints
-
-    @classmethod
-    def of(cls, entries: Entries) -> "_Groups":
-        # Every text is a thing of its own.
-        things = np.where(entries.rows == TEXT, -2 - np.arange(len(entries)), entries.rows)
-        order = np.argsort(things, kind="stable")
-        starts = np.flatnonzero(np.diff(things[order], prepend=-1))
-        return cls(order, starts, np.append(starts[1:], len(order)))
-
-    def sums(self, parts: Doubles) -> Doubles:
-        """(R, G) of (R, L)."""
-        if not len(self.starts):
-            return parts
-        added: Doubles = np.add.reduceat(parts[:, self.order], self.starts, axis=1)
-        return added
-
-
 def main_reasons(parts: Parts, question: Question, words: Words, *, most: int) -> list[tuple[Reason, ...]]:
     """For each item the `most` largest parts that speak for it; all that was done with one thing is one part."""
-    groups = _Groups.of(question.entries)
+    groups = Groups.of(question.entries)
     values = np.concatenate([groups.sums(parts.entries), parts.prior[:, None], parts.personal[:, None]], axis=1)
     few = np.argpartition(-values, min(most, values.shape[1] - 1), axis=1)[:, :most]
     largest = np.take_along_axis(few, np.argsort(-np.take_along_axis(values, few, 1), axis=1, kind="stable"), 1)
-    totals = _absolute(parts)
+    totals = parts.absolute
     made = []
     for item, chosen in enumerate(largest.tolist()):
         speaking = [(group, float(values[item, group])) for group in chosen if values[item, group] > 0]
@@ -170,12 +103,12 @@ def main_reasons(parts: Parts, question: Question, words: Words, *, most: int) -
 
 
 def _main(
-    said: Doubles, groups: _Groups, group: int, entries: Entries, words: Words, *, value: float, share: float
+    said: Doubles, groups: Groups, group: int, entries: Entries, words: Words, *, value: float, share: float
 ) -> Reason:
     """The reason of one group of entries, or, behind the groups, of what is beside the history."""
     if group >= len(groups.starts):
         return replace(_BESIDE[group - len(groups.starts)](value), share=share)
-    places = groups.order[groups.starts[group] : groups.ends[group]]
+    places = groups.places(group)
     place = int(places[said[places].argmax()])
     return _entry_reason(entries, place, value, _source(entries, place), words, share=share)
 
@@ -190,10 +123,6 @@ def _entry_reason(
         source=source,
         event_id=int(entries.ids[place]) or None,
     )
-
-
-def _precise(given: Reals, exact: bool) -> Reals:
-    return given.astype(np.float64) if exact else given
 
 
 def _columns(parts: Parts, item: int, entries: Entries) -> list[tuple[int, float, Source]]:
@@ -216,13 +145,6 @@ def _personal(value: float) -> Reason:
 
 
 _BESIDE = (_popularity, _personal)
-
-
-def _absolute(parts: Parts) -> list[float]:
-    """The absolute sum of each item's parts; 1 where there are none, to divide by."""
-    columns = np.abs(parts.entries).sum(1) + np.abs(parts.turned_down).sum(1)
-    totals = columns + np.abs(parts.prior) + np.abs(parts.personal)
-    return [float(total) or 1.0 for total in totals]
 
 
 def _shared(reasons: Sequence[Reason]) -> list[Reason]:

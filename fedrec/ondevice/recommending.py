@@ -9,9 +9,10 @@ from fedrec.data.sequences import Bools, Floats, Ints
 from fedrec.errors import ConfigError
 from fedrec.ondevice.cold_start import opening
 from fedrec.ondevice.context import Context
-from fedrec.ondevice.explain import Reason, Words, main_reasons, parts_of
+from fedrec.ondevice.explain import Reason, Words, main_reasons
 from fedrec.ondevice.loaded import Loaded
 from fedrec.ondevice.nearest import best_items
+from fedrec.ondevice.parts import parts_of
 from fedrec.ondevice.rerank import BEST_MATCH, NEW, Candidates, Ranking, Steering, rerank
 from fedrec.ondevice.scoring import Question, best_rows, scores_of
 from fedrec.ondevice.vocabulary import TO_BEGIN_WITH

@@ -193,7 +193,7 @@ def test_personal_weights_learn_from_new_events_beside_the_calls(engine: Engine)
     engine.use_personal_weights(True)
     first = engine.store.blob("personal")
     engine.record_all([an_event(f"i{row}", time=NOW + 100 + row) for row in range(2, 58, 2)])
-    with engine._settled():
+    with engine._learning.settled():
         assert engine.store.blob("personal") not in {None, first}
 
 
@@ -204,5 +204,5 @@ def test_nothing_is_learned_of_what_was_erased_while_it_was_learned(engine: Engi
         engine.use_personal_weights(True)
         engine.record_all([an_event(f"i{row}", time=NOW + 100 + row) for row in range(3, 43)])
         engine.erase()
-        with engine._settled():
+        with engine._learning.settled():
             assert engine.store.blob("personal") is None

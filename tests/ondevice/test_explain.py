@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fedrec.data.events import Kind
 from fedrec.ondevice.context import NO_CONTEXT, Context
 from fedrec.ondevice.engine import Engine
-from fedrec.ondevice.explain import main_reasons, parts_of
+from fedrec.ondevice.explain import main_reasons
+from fedrec.ondevice.parts import parts_of
 from fedrec.ondevice.rerank import Steering
 from fedrec.ondevice.vocabulary import SAID, shortened
 from tests.ondevice.device_worlds import NOW, a_device, a_release, a_text_world, a_world, an_event
