@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from fedrec.errors import RefusedError
 from fedrec.model.onnx_encoder import FACTS_FILE
 from fedrec.model.text_encoder import TextEncoder, cache_folder
 from fedrec.release import hash_file
@@ -21,7 +22,8 @@ def place_exported_encoder(encoder: TextEncoder, folder: Path, texts: Sequence[s
     """Put the files of an encoder's export into `folder`, which must not exist; whole or not at all.
 
     texts: public ones, which a new export is checked on.
-    Raises ConfigError if the encoder has no form for devices, VerificationError if that form disagrees with it.
+    Raises ConfigError if the encoder has no form for devices, VerificationError if that form disagrees with it,
+    RefusedError if what exports it is not installed.
     """
     kept = cache_folder("encoders") / hashlib.sha256(f"{_FORMAT}|{encoder.fingerprint()}".encode()).hexdigest()
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -29,15 +31,27 @@ def place_exported_encoder(encoder: TextEncoder, folder: Path, texts: Sequence[s
         if _is_intact(kept):
             shutil.copytree(kept, draft, copy_function=shutil.copyfile, dirs_exist_ok=True)
         else:
-            # Lazily: the exporter takes seconds to import, and is needed once per machine.
-            from fedrec.model.onnx_export import export_encoder
-
-            export_encoder(encoder, draft, texts)
+            _export(encoder, draft, texts)
             _keep(draft, kept)
         draft.chmod(0o755)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _export(encoder: TextEncoder, folder: Path, texts: Sequence[str]) -> None:
+    # Lazily: the exporter takes seconds to import, and is needed once per machine.
+    try:
+        import onnxruntime  # type: ignore[import-untyped]  # noqa: F401
+        import onnxscript  # noqa: F401
+
+        from fedrec.model.onnx_export import export_encoder
+    except ModuleNotFoundError as error:
+        raise RefusedError(
+            f"The encoder for devices cannot be exported: {error.name} is not installed. "
+            'Run `pip install "fedrec[train]"` again.'
+        ) from None
+    export_encoder(encoder, folder, texts)
 
 
 def _is_intact(kept: Path) -> bool:

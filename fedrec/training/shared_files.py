@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from safetensors.numpy import save_file
 
-from fedrec.errors import FedrecError
+from fedrec.errors import ConfigError, VerificationError
 from fedrec.files import write_atomically
 from fedrec.model.build import encoder_path
 from fedrec.model.catalogue_file import CATALOGUE, CatalogueFile
@@ -84,7 +84,7 @@ class SharedFiles:
         encoder = TextEncoder.open(encoder_path(self._workbench.scenario.model))
         try:
             place_exported_encoder(encoder, folder, self._texts)
-        except FedrecError as error:
+        except (ConfigError, VerificationError) as error:
             # A model that reads no texts on devices is still a model; its card says so.
             write_atomically(reason, f"{error}\n".encode())
 
