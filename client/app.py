@@ -10,6 +10,7 @@ from pathlib import Path
 from flwr.app import Context
 
 from fedrec.data.store.store import Store
+from fedrec.errors import RefusedError
 from fedrec.federation.device_client import device_client
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.run_settings import RunSettings
@@ -33,6 +34,9 @@ def client_of(context: Context) -> Client:
     if device := str(context.node_config.get("device", "")):
         number = int(context.node_config["partition-id"])
         return device_client(Path(device), _store(Path(device)), number=number)
+    if "num-partitions" not in context.node_config:
+        # A deployed node never reads or writes paths that a server names.
+        raise RefusedError("This node is no device and no part of a simulation. Name its `device` folder.")
     settings = RunSettings.read(context.run_config)
     client = int(context.node_config["partition-id"])
     return _workbench(settings).client(client, client_folder(Path(settings.out), client))

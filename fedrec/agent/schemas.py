@@ -201,9 +201,6 @@ class Erase(Asked):
     """Erasing needs the word, so that nothing does it by accident."""
 
     confirm: Literal["erase"]
-    forget_ledger: bool = Field(
-        default=False, description="Forget, too, what was spent. The device then can never take part again safely."
-    )
 
 
 class Ticket(Asked):

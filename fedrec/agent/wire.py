@@ -14,6 +14,13 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """The proof that this is the agent: HMAC-SHA256 under its token of `PORT NONCE`, in hexadecimal."""
+
+    proof: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Entered:
     """The page's secret of this session; it goes beside the cookie in the header X-Fedrec-Secret."""
 
@@ -184,7 +191,7 @@ class Participation:
     paused_until: UTC seconds. possible: whether the installed release was trained with privacy;
     a device takes part in no other training. changed: the installed release has another plan than
     the one that was agreed to, so that nothing is sent until the person agrees again. words: what
-    leaves the device, and whom to trust.
+    leaves the device, whom to trust, and what a yes can come to at most.
     """
 
     on: bool

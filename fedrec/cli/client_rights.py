@@ -107,9 +107,6 @@ def export(
 def erase(
     device: Device,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    forget_ledger: Annotated[
-        bool, typer.Option("--forget-ledger", help="Forget what was spent, too: the budget cannot be kept afterwards.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase everything of the person from this device."""
@@ -118,7 +115,7 @@ def erase(
     if not yes and not typer.confirm(f"Erase everything of the person in {device}? {_RECALL} Go on?", err=True):
         raise RefusedError("Nothing was erased. Answer y, or give --yes.")
     with Store.open(device) as store:
-        said = store.erase(forget_ledger=forget_ledger)
+        said = store.erase()
     typer.echo(json.dumps({"said": said}) if as_json else said)
 
 
@@ -131,13 +128,19 @@ def _tell(decided: "Participation", *, as_json: bool) -> None:
 
 
 def _said(decided: "Participation") -> str:
-    if not decided.on:
+    from fedrec.ondevice.privacy_facts import offer_of
+
+    if not decided.on or decided.plan is None:
         return "This device takes no part in training."
+    offer = offer_of(decided.plan)
     words = {"idle": "nobody uses it", "charging": "it charges", "unmetered": "the network is free"}
     asked = [words[name] for name, one in asdict(decided.conditions).items() if one]
     only = f", only while {' and '.join(asked)}" if asked else ""
     paused = f" It is paused until {_moment(decided.paused_until)}." if decided.paused_until else ""
-    return f"This device takes part in training{only}.{paused}"
+    most = (
+        f"{offer.participations} times at most, epsilon {offer.epsilon:.2f} at delta {offer.delta:g} per {offer.unit}"
+    )
+    return f"This device takes part in training{only}: {most}.{paused}"
 
 
 def _spent(facts: "PrivacyFacts") -> str:

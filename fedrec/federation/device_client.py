@@ -12,8 +12,7 @@ from pathlib import Path
 
 from fedrec.config import AdapterConfig
 from fedrec.config_file import parse_table
-from fedrec.data.sequences import Floats
-from fedrec.data.store.store import Store
+from fedrec.data.store.store import ERASURES, Store
 from fedrec.errors import RefusedError
 from fedrec.model.device_index import DEVICE_INDEX
 from fedrec.model.item_index import ItemIndex
@@ -23,12 +22,11 @@ from fedrec.ondevice.own_examples import own_history, shape_of
 from fedrec.ondevice.participation import participation, require_allowed, training_of_release
 from fedrec.ondevice.privacy_facts import epsilon_on_device
 from fedrec.ondevice.releases import active
-from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource, system_source
 from fedrec.training.client import Client
 from fedrec.training.client_records import StoredRecords
 from fedrec.training.edge_step import EdgeLearner, HistoryReader
-from fedrec.training.examples import Reader, examples_of
+from fedrec.training.examples import Example, examples_of
 from fedrec.training.learner import Learner
 
 
@@ -45,39 +43,44 @@ def device_client(
     number: the client's, as the operator knows it. state: asked of the device unless given.
     Raises RefusedError where its owner, or what the device is doing, does not allow taking part.
     """
-    plan = require_allowed(store, state or current_state(store, now=now), now=now())
     released = load(device, active(device)).released
-    training = training_of_release(released.installed.manifest)
-    history, texts = own_history(store, released)
-    learner, reader = _learner(released, plan, texts)
-    shape = shape_of(released.model.config, training, plan)
+    manifest = released.installed.manifest
+    plan = require_allowed(store, manifest, state or current_state(store, now=now), now=now())
+    training, model = training_of_release(manifest), released.model
+    learner: Learner = EdgeLearner(model) if plan.mode == "central" else _torch_learner(released)
+    erasures = store.value(ERASURES, 0)
 
     def source_for(_: int) -> RandomSource:
         return system_source()
+
+    def examples() -> list[Example]:
+        # Read only when a participation was paid for: what this does and how long it takes depends on the data.
+        history, texts = own_history(store, released)
+        shape = shape_of(model.config, training, plan)
+        return examples_of([history], HistoryReader(model, texts), shape, items=learner.catalogue_size)
+
+    def require_still_wanted() -> None:
+        """Raise RefusedError if the owner took the yes back, or erased, while this was computed."""
+        decided = participation(store)
+        if not decided.on or decided.plan != plan or store.value(ERASURES, 0) != erasures:
+            raise RefusedError("Its owner took the yes back while this device was training. Nothing is sent.")
 
     return Client(
         id=number,
         learner=learner,
         training=training,
-        examples=lambda: examples_of([history], reader, shape, items=learner.catalogue_size),
+        examples=examples,
         plan=plan,
         source_for=source_for,
-        records=StoredRecords(store),
+        records=StoredRecords(store, before_keeping=require_still_wanted),
         epsilon_of=epsilon_on_device,
         budget=participation(store).limits(),
         now=now,
     )
 
 
-def _learner(released: Released, plan: PrivacyPlan, texts: Floats) -> tuple[Learner, Reader]:
-    """In numpy where the server or nobody noises single steps; `local` mode trains with torch and Opacus."""
-    if plan.mode == "central":
-        model = released.model
-        return EdgeLearner(model), HistoryReader(model, texts)
-    return _torch_learner(released, texts)
-
-
-def _torch_learner(released: Released, texts: Floats) -> tuple[Learner, Reader]:
+def _torch_learner(released: Released) -> Learner:
+    """For `local` mode, whose steps Opacus clips and noises; histories are read in numpy all the same."""
     try:
         from fedrec.model.adapter import AdaptedModel
         from fedrec.model.build import build_recommender
@@ -86,10 +89,8 @@ def _torch_learner(released: Released, texts: Floats) -> tuple[Learner, Reader]:
         raise RefusedError("This release trains in local mode, which needs torch. Install fedrec[train].") from None
     folder, manifest = released.installed.folder, released.installed.manifest
     weighted = replace(released.model.config, prior_weight=1.0)  # a release holds the weighted prior
-    base = build_recommender(
-        weighted, ItemIndex.load(folder / DEVICE_INDEX), query_vectors=texts, prior=released.model.prior
-    )
+    base = build_recommender(weighted, ItemIndex.load(folder / DEVICE_INDEX), prior=released.model.prior)
     model = AdaptedModel(base, parse_table(AdapterConfig, manifest.lineage["adapter"]), base_hash="")
     # The base model is the release's, whose signed layout names it.
     model.layout = released.model.layout
-    return TorchLearner(model), base.tower
+    return TorchLearner(model)

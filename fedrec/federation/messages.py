@@ -11,9 +11,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedrec.errors import UnsafeUpdateError
 from fedrec.privacy.plan import PrivacyPlan
+from fedrec.training.blocks import Task
 from fedrec.training.client import Instruction, Reply
 
 TRAIN = "train"
+_LONGEST_NAME = 128
 IDENTIFY = "query.identify"
 
 
@@ -44,14 +46,14 @@ def unpack_instruction(content: RecordDict) -> Instruction:
         plan = str(settings["plan"])
         vectors = content.array_records
         return Instruction(
-            run=str(settings["run"]),
-            round=int(settings["round"]),  # type: ignore[arg-type]
-            token=str(settings["token"]),
+            run=_name(settings["run"]),
+            round=_round(settings["round"]),
+            token=_name(settings["token"]),
             adapter=_unpack(vectors["adapter"]),
             layout=str(settings["layout"]),
             plan=PrivacyPlan.from_table(json.loads(plan)) if plan else None,
             negatives_seed=_seed(str(settings["negatives_seed"])),
-            task="popularity" if settings["task"] == "popularity" else "update",
+            task=_task(settings["task"]),
             prior=_unpack(vectors["prior"]) if "prior" in vectors else None,
         )
     except (KeyError, ValueError, TypeError) as error:
@@ -94,6 +96,25 @@ def _code(text: str) -> str:
     return text if not text or (text.isidentifier() and text.isascii() and len(text) <= 40) else "malformed"
 
 
+def _name(given: object) -> str:
+    """A run's or an attempt's name; a client keeps it in its ledger for ever."""
+    if not isinstance(given, str) or not 1 <= len(given) <= _LONGEST_NAME or not given.isprintable():
+        raise ValueError("A name is short and printable.")
+    return given
+
+
+def _round(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**31:
+        raise ValueError("A round is a number from 0.")
+    return given
+
+
+def _task(given: object) -> Task:
+    if given not in ("update", "popularity"):
+        raise ValueError("There is no such task.")
+    return given
+
+
 def _seed(text: str) -> int:
     seed = int(text)
     if not 0 <= seed < 2**64:
@@ -106,4 +127,7 @@ def _pack(vector: np.ndarray) -> ArrayRecord:
 
 
 def _unpack(record: ArrayRecord) -> np.ndarray:
-    return record["vector"].numpy()
+    vector = record["vector"].numpy()
+    if vector.dtype != np.float32 or vector.ndim != 1:
+        raise ValueError("A vector is flat and of float32.")
+    return vector

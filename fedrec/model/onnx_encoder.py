@@ -60,12 +60,23 @@ class OnnxEncoder:
             raise DataError(f"{folder / FACTS_FILE} cannot be read ({error}). Install the release again.") from None
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(T, d_e) float32 embeddings of L2 norm 1, in the order of `texts`."""
+        """(T, d_e) float32 embeddings of L2 norm 1, in the order of `texts`.
+
+        Raises DataError where tokenizer or model fail at a text, or make no number of it.
+        """
         found = np.zeros((len(texts), self.width), dtype=np.float32)
-        codes = self._codes(texts)
-        for rows in _batches([len(code) for code in codes]):
-            ids, mask = self._padded([codes[row] for row in rows])
-            found[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        try:
+            codes = self._codes(texts)
+            for rows in _batches([len(code) for code in codes]):
+                ids, mask = self._padded([codes[row] for row in rows])
+                found[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        except BaseException as error:
+            # A fault inside the tokenizer, which is written in Rust, is no Exception.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise DataError(f"The release's text encoder failed at a text ({type(error).__name__}).") from None
+        if not np.isfinite(found).all():
+            raise DataError("The release's text encoder made no number of a text. Install another release.")
         return found
 
     def query_vectors(self, texts: Sequence[str], index: WhitenedIndex) -> Floats:

@@ -4,21 +4,23 @@ Turning it on agrees to ONE privacy plan, that of the signed release: a server t
 for another is refused until the person agrees again.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 from fedrec.config import TrainingConfig
 from fedrec.config_file import parse_table
-from fedrec.data.store.store import Store
-from fedrec.errors import ConfigError, RefusedError, VerificationError
+from fedrec.data.store.store import SPENDING, Store
+from fedrec.errors import ConfigError, FedrecError, RefusedError, VerificationError
 from fedrec.ondevice.device_state import DeviceState
+from fedrec.privacy.agreeable import agreeable_plan
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy_config import BudgetConfig
 from fedrec.release import Manifest
 
 _NAME = "participation"
+# They outlast an erasure, as the ledger does: the person's own lifetime epsilon, and the least
+# delta that was ever agreed to, at which the whole ledger is held against the budget.
+LIMIT, DELTA = f"{SPENDING}limit", f"{SPENDING}delta"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Participation:
 
     plan: agreed to; None before the first yes. budget: held by this device, whatever a
     server asks. limit: the person's own lifetime epsilon, which the budget is never over.
+    delta: the least that was ever agreed to, so that a laxer plan makes nothing look unspent.
     paused_until: UTC seconds; None runs on.
     """
 
@@ -50,6 +53,7 @@ class Participation:
     plan: PrivacyPlan | None = None
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     limit: float | None = None
+    delta: float | None = None
     since: float | None = None
 
     def paused(self, now: float) -> bool:
@@ -58,23 +62,34 @@ class Participation:
 
     def limits(self) -> Budget | None:
         """The budget that this device holds itself to; None before the first yes."""
-        return Budget.of(self.budget, delta=self.plan.delta) if self.plan else None
+        return Budget.of(self.budget, delta=self.delta or self.plan.delta) if self.plan else None
 
 
 def participation(store: Store) -> Participation:
     """What the person decided so far; off on a new device."""
     kept = store.value(_NAME)
+    guards = {"limit": store.value(LIMIT), "delta": store.value(DELTA)}
     if kept is None:
-        return Participation()
+        return Participation(**guards)
     try:
         return Participation(
-            **{name: kept[name] for name in ("on", "paused_until", "limit", "since")},
+            **{name: kept[name] for name in ("on", "paused_until", "since")},
+            **guards,
             conditions=Conditions(**kept["conditions"]),
             plan=PrivacyPlan.from_table(kept["plan"]) if kept["plan"] else None,
             budget=parse_table(BudgetConfig, kept["budget"]),
         )
-    except (KeyError, TypeError) as error:
-        raise VerificationError(f"What was decided about taking part cannot be read ({error}). Opt in again.") from None
+    except (KeyError, TypeError, AttributeError, FedrecError) as error:
+        kind = type(error).__name__
+        raise VerificationError(f"What was decided about taking part cannot be read ({kind}). Decide again.") from None
+
+
+def decided_before(store: Store) -> Participation:
+    """What was decided; where that cannot be read, a new decision starts from off."""
+    try:
+        return participation(store)
+    except VerificationError:
+        return Participation(limit=store.value(LIMIT), delta=store.value(DELTA))
 
 
 def opt_in(
@@ -84,14 +99,15 @@ def opt_in(
 
     epsilon: the person's own lifetime limit, which can lower the release's and never raise it;
     without one, the limit of an earlier yes goes on.
-    Raises RefusedError for a release without a private plan, ConfigError for a limit that is none.
+    Raises RefusedError for a release without a private plan, VerificationError for a plan that
+    protects nobody, ConfigError for a limit that is none.
     """
-    plan, budget = plan_of_release(manifest), parse_table(BudgetConfig, manifest.lineage.get("budget", {}))
+    plan = plan_of_release(manifest)
     if plan is None:
         raise RefusedError("This release was trained WITHOUT privacy. A device takes part in private rounds only.")
     if epsilon is not None and not epsilon > 0:
         raise ConfigError(f"A limit of epsilon {epsilon} allows nothing. Opt out instead, or choose one over 0.")
-    before = participation(store)
+    before, budget = decided_before(store), _budget_of_release(manifest)
     limit = before.limit if epsilon is None else epsilon
     both = [each for each in (limit, budget.epsilon) if each is not None]
     decided = Participation(
@@ -100,6 +116,7 @@ def opt_in(
         plan=plan,
         budget=replace(budget, epsilon=min(both, default=None), earlier_runs=()),
         limit=limit,
+        delta=min(plan.delta, before.delta or plan.delta),
         since=now,
     )
     return _keep(store, decided)
@@ -107,7 +124,7 @@ def opt_in(
 
 def opt_out(store: Store) -> Participation:
     """Nothing is sent any more; recommending goes on, and what was agreed and spent stays on record."""
-    return _keep(store, replace(participation(store), on=False, paused_until=None))
+    return _keep(store, replace(decided_before(store), on=False, paused_until=None))
 
 
 def pause(store: Store, *, until: float | None) -> Participation:
@@ -120,11 +137,13 @@ def set_conditions(store: Store, conditions: Conditions) -> Participation:
     return _keep(store, replace(participation(store), conditions=conditions))
 
 
-def require_allowed(store: Store, state: DeviceState, *, now: float) -> PrivacyPlan:
-    """The plan that was agreed to; raises RefusedError unless the device may train now."""
+def require_allowed(store: Store, manifest: Manifest, state: DeviceState, *, now: float) -> PrivacyPlan:
+    """The plan that was agreed to, which is that of the active release; raises RefusedError unless it may train now."""
     decided = participation(store)
     if not decided.on or decided.plan is None:
         raise RefusedError("This device does not take part. Its owner can turn that on: `fedrec client opt-in`.")
+    if plan_of_release(manifest) != decided.plan:
+        raise RefusedError("The active release has another privacy plan than its owner agreed to. Ask the owner again.")
     if decided.paused(now):
         raise RefusedError("Its owner has paused this device's taking part.")
     if unmet := decided.conditions.unmet(state):
@@ -134,32 +153,36 @@ def require_allowed(store: Store, state: DeviceState, *, now: float) -> PrivacyP
 
 def plan_of_release(manifest: Manifest) -> PrivacyPlan | None:
     """The plan that a release's run was trained under; None where it had no privacy."""
-    table: Mapping[str, Any] | None = manifest.lineage.get("plan")
-    try:
-        return PrivacyPlan.from_table(table) if table else None
-    except (KeyError, TypeError) as error:
-        raise VerificationError(f"The release's privacy plan cannot be read ({error}). Fetch a newer one.") from None
+    table = manifest.lineage.get("plan")
+    return None if table is None else agreeable_plan(table)
 
 
 def training_of_release(manifest: Manifest) -> TrainingConfig:
     """What one participation computes, as the signed release says."""
     try:
         return parse_table(TrainingConfig, manifest.lineage["training"])
-    except KeyError:
-        raise VerificationError("The release does not say how it is trained: too old to take part in.") from None
+    except (KeyError, TypeError, AttributeError, FedrecError):
+        raise VerificationError("The release does not say, or not soundly, how it is trained.") from None
+
+
+def _budget_of_release(manifest: Manifest) -> BudgetConfig:
+    try:
+        return parse_table(BudgetConfig, manifest.lineage["budget"])
+    except (KeyError, TypeError, AttributeError, FedrecError):
+        raise VerificationError("The release does not say, or not soundly, what its budget is.") from None
 
 
 def _keep(store: Store, decided: Participation) -> Participation:
-    store.set_value(
-        _NAME,
-        {
-            "on": decided.on,
-            "paused_until": decided.paused_until,
-            "limit": decided.limit,
-            "since": decided.since,
-            "conditions": asdict(decided.conditions),
-            "plan": decided.plan.as_table() if decided.plan else None,
-            "budget": asdict(decided.budget),
-        },
-    )
+    table = {
+        "on": decided.on,
+        "paused_until": decided.paused_until,
+        "since": decided.since,
+        "conditions": asdict(decided.conditions),
+        "plan": decided.plan.as_table() if decided.plan else None,
+        "budget": asdict(decided.budget),
+    }
+    with store.transaction():
+        store.set_value(_NAME, table)
+        store.set_value(LIMIT, decided.limit)
+        store.set_value(DELTA, decided.delta)
     return decided

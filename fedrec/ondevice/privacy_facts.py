@@ -4,17 +4,25 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from fedrec.data.store.store import Store
-from fedrec.ondevice.participation import participation
+from fedrec.data.store.store import RECORD_LOST, Store
+from fedrec.ondevice.participation import decided_before
 from fedrec.privacy.device_ledger import read_device_events
-from fedrec.privacy.gaussian import best_guess, epsilon_without_amplification, exact_epsilon, mu_without_amplification
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.gaussian import (
+    Spending,
+    best_guess,
+    epsilon_without_amplification,
+    exact_epsilon,
+    mu_without_amplification,
+)
+from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
 
 # What an entry of delta means before a plan was agreed to.
 _USUAL_DELTA = 1e-6
 _HUNDREDTHS = 100
+_MIXED = "what one person did within one fixed UTC interval; a person who is active in many is many units"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +53,17 @@ class PrivacyFacts:
     uploads: tuple[Upload, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a yes can come to: epsilon at delta after all participations that the plan allows, per `unit`."""
+
+    epsilon: float
+    exact: bool
+    delta: float
+    participations: int
+    unit: str
+
+
 def epsilon_on_device(spends: Sequence[GaussianSpend], delta: float) -> float:
     """Epsilon of a list of spends, never too low: exact for full batches, without amplification otherwise.
 
@@ -56,28 +75,41 @@ def epsilon_on_device(spends: Sequence[GaussianSpend], delta: float) -> float:
 def privacy_facts(store: Store, *, latest: int = 10) -> PrivacyFacts:
     """What was spent so far, with the latest uploads."""
     entries = read_device_events(store)
-    decided = participation(store)
-    delta = decided.plan.delta if decided.plan else _USUAL_DELTA
+    decided = decided_before(store)
+    delta = decided.delta or _USUAL_DELTA
     spending = tuple(Counter(GaussianSpend.from_event(entry) for entry in entries).items())
-    epsilon = math.ceil(epsilon_without_amplification(spending, delta=delta) * _HUNDREDTHS) / _HUNDREDTHS
-    count = sum(entry["kind"] == "update" for entry in entries)
+    segments = any(entry["unit"] == "SEGMENT" for entry in entries)
+    paid = {entry["token"] for entry in entries if entry["kind"] != "metrics"}
+    words = _words(len(paid), mu_without_amplification(spending), _epsilon(spending, delta), delta, segments=segments)
     return PrivacyFacts(
-        epsilon=epsilon,
+        epsilon=_epsilon(spending, delta),
         exact=exact_epsilon(spending, delta=delta) is not None,
         delta=delta,
-        budget=decided.budget.epsilon,
-        participations=count,
+        budget=decided.budget.epsilon if decided.plan else decided.limit,
+        participations=sum(entry["kind"] == "update" for entry in entries),
         cap=decided.plan.limits.cap if decided.plan else None,
-        unit=decided.plan.unit_text() if decided.plan else "",
-        words=_words(
-            count,
-            mu_without_amplification(spending),
-            epsilon,
-            delta,
-            segments=any(entry["unit"] == "SEGMENT" for entry in entries),
-        ),
+        unit=_MIXED if segments else decided.plan.unit_text() if decided.plan else "",
+        words=words + _lost(store.value(RECORD_LOST)),
         uploads=tuple(_upload(entry) for entry in reversed(entries[-latest:])),
     )
+
+
+def offer_of(plan: PrivacyPlan) -> Offer:
+    """What saying yes to a plan can come to at most, by the plan alone; the ledger's past comes on top."""
+    most = plan.limits.most
+    spending = tuple(Counter(plan.spends(most)).items())
+    return Offer(
+        epsilon=_epsilon(spending, plan.delta),
+        exact=exact_epsilon(spending, delta=plan.delta) is not None,
+        delta=plan.delta,
+        participations=most,
+        unit=plan.unit_text(),
+    )
+
+
+def _epsilon(spending: Spending, delta: float) -> float:
+    """Rounded up, never below what was spent."""
+    return math.ceil(epsilon_without_amplification(spending, delta=delta) * _HUNDREDTHS) / _HUNDREDTHS
 
 
 def _words(count: int, mu: float, epsilon: float, delta: float, *, segments: bool) -> str:
@@ -85,7 +117,7 @@ def _words(count: int, mu: float, epsilon: float, delta: float, *, segments: boo
 
     segments: the unit is what was done within one fixed interval; a whole person is not bounded then.
     """
-    if not count and not mu:
+    if not count:
         return "Nothing about you has left this device."
     odds = best_guess(epsilon, delta=delta, mu=mu)
     times = "once" if count == 1 else f"{count} times"
@@ -96,6 +128,14 @@ def _words(count: int, mu: float, epsilon: float, delta: float, *, segments: boo
         f"had a part in it is right in at most {math.ceil(odds * _HUNDREDTHS)} of 100 cases; a coin is right in 50."
         f"{more} What was published cannot be called back."
     )
+
+
+def _lost(when: int | None) -> str:
+    """What to add where an earlier store of this device was damaged: its ledger is not counted here."""
+    if when is None:
+        return ""
+    day = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d")
+    return f" An earlier record on this device was damaged; what was spent before {day} is not counted here."
 
 
 def _upload(entry: Mapping[str, Any]) -> Upload:

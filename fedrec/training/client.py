@@ -99,12 +99,12 @@ class Client:
         try:
             attempts = self._pay(self.plan, instruction, guarantee=source.guarantee if source else None)
             update = self._contribution(instruction.task, task, self.plan, source)
+            self.records.keep(instruction.token, update, attempts=attempts)
         except FedrecError as error:
             # What was paid for is told even when nothing comes of it, so that the server charges it too.
             if attempts := self._attempts(instruction):
                 return Reply(client=self.id, code=type(error).__name__, attempts=attempts)
             raise
-        self.records.keep(instruction.token, update, attempts=attempts)
         return Reply(client=self.id, update=update, attempts=attempts)
 
     def _require_sound(self, instruction: Instruction) -> None:
@@ -112,7 +112,8 @@ class Client:
         require_layout(self.learner.layout.hash, instruction.layout)
         if instruction.plan != self.plan:
             raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
-        if instruction.task == "popularity" and not (self.plan and self.plan.popularity):
+        noised = self.plan is not None and self.plan.mode == "central"  # by the server, which local mode has not
+        if instruction.task == "popularity" and not (noised and self.plan and self.plan.popularity):
             raise RefusedError("The server asks for a popularity release that is not in the plan. Ask the operator.")
         if np.abs(self.learner.layout.fitting(instruction.adapter)).max(initial=0.0) > _LARGEST_ENTRY:
             raise RefusedError(f"The server's adapter has entries over {_LARGEST_ENTRY:g}. Ask the operator.")

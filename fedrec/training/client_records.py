@@ -1,6 +1,7 @@
 """What a client keeps between rounds: its ledger and its last reply, in files of a folder or in a device's store."""
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,10 +66,11 @@ class FolderRecords:
 
 
 class StoredRecords:
-    """In the device's encrypted store."""
+    """In the device's encrypted store. before_keeping: raises where a reply is not wanted any more."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, before_keeping: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._before_keeping = before_keeping
 
     def open_ledger(self) -> DeviceLedger:
         """See `ClientRecords`."""
@@ -85,7 +87,9 @@ class StoredRecords:
 
     def keep(self, token: str, update: FlatAdapter, *, attempts: int) -> None:
         """See `ClientRecords`."""
-        self._store.set_blob(_REPLY, _pack(token, update, attempts))
+        with self._store.transaction():
+            self._before_keeping()
+            self._store.set_blob(_REPLY, _pack(token, update, attempts))
 
 
 def _pack(token: str, update: FlatAdapter, attempts: int) -> bytes:

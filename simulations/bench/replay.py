@@ -150,7 +150,7 @@ def person(client: AgentClient, engine: Engine, early: list[Event], late: list[E
 
 def told(client: AgentClient, early: list[Event]) -> list[str]:
     """Forget everybody, learn of a person's early events, and return the best items by then."""
-    client.erase(confirm="erase", forget_ledger=True)
+    client.erase(confirm="erase")
     client.change_settings(diversity=0.0)
     for start in range(0, len(early), _BATCH):
         client.record(early[start : start + _BATCH])

@@ -8,7 +8,7 @@ import pytest
 
 from fedrec.data.events import Kind
 from fedrec.data.store.store import Store
-from fedrec.errors import BudgetError, LayoutError, RefusedError
+from fedrec.errors import BudgetError, DataError, LayoutError, RefusedError
 from fedrec.federation.device_client import device_client
 from fedrec.model.linear import released_layout
 from fedrec.ondevice.device_state import DeviceState
@@ -133,6 +133,66 @@ def test_the_devices_own_budget_holds_over_runs_and_restarts(tmp_path) -> None:
     store.close()
     with Store.open(device) as again, pytest.raises(BudgetError):
         answer(device, again, run="another run", round=1, token="token-3")  # noqa: S106
+
+
+def test_a_yes_that_is_taken_back_while_the_device_trains_holds_for_that_round(tmp_path) -> None:
+    for change in (opt_out, Store.erase):
+        folder = tmp_path / change.__name__
+        folder.mkdir()
+        device, store = a_willing_device(folder)
+        client = device_client(device, store, number=3, state=READY)
+
+        def examples(client=client, store=store, change=change):
+            change(store)
+            return client.examples()
+
+        reply = replace(client, examples=examples).reply(an_instruction(device))
+        assert (reply.update, reply.code, reply.attempts) == (None, "RefusedError", 1)
+        assert store.blob_sizes() == {}
+
+
+def test_a_text_that_the_encoder_fails_at_is_answered_like_any_other_round(tmp_path, monkeypatch) -> None:
+    device, store = a_willing_device(tmp_path)
+
+    def fails(*_):
+        raise DataError("The encoder failed at a text.")
+
+    monkeypatch.setattr("fedrec.federation.device_client.own_history", fails)
+    reply = answer(device, store)
+    assert reply.code == ""
+    assert not reply.update.any()
+    assert len(read_device_events(store)) == 1
+
+
+def test_what_is_refused_is_refused_before_anything_private_is_read(tmp_path, monkeypatch) -> None:
+    device, store = a_willing_device(tmp_path)
+    read = []
+    monkeypatch.setattr("fedrec.federation.device_client.own_history", lambda *_: read.append(1))
+    with pytest.raises(RefusedError):
+        answer(device, store, plan=replace(CENTRAL, noise_multiplier=0.5))
+    assert not read
+
+
+def test_an_old_yes_does_not_hold_under_a_release_with_another_plan(tmp_path) -> None:
+    for number, plan in enumerate((replace(CENTRAL, noise_multiplier=4.0), None), start=1):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        device, store = a_willing_device(folder)
+        install(device, a_release(folder, round_number=1, plan=plan, moved=0.1))
+        with pytest.raises(RefusedError, match="another privacy plan"):
+            answer(device, store)
+
+
+def test_a_laxer_delta_makes_nothing_look_unspent(tmp_path) -> None:
+    device, store = a_willing_device(tmp_path, budget=BudgetConfig(epsilon=3.0))
+    answer(device, store)
+    spent = privacy_facts(store).epsilon
+    lax = replace(CENTRAL, delta=1e-4)
+    install(device, a_release(tmp_path, round_number=1, plan=lax, moved=0.1, budget=BudgetConfig(epsilon=3.0)))
+    opt_in(store, active(device).manifest, now=1.0)
+    assert privacy_facts(store).epsilon == spent
+    with pytest.raises(BudgetError):
+        answer(device, store, plan=lax, token="token-2")  # noqa: S106
 
 
 def test_a_person_without_events_sends_zeros_and_pays_all_the_same(tmp_path) -> None:

@@ -211,6 +211,12 @@ def mangled() -> Iterator[RecordDict]:
         settings.pop(name)
         content["instruction"] = ConfigRecord(settings)
         yield content
+    odd = {"run": "r" * 129, "token": "t\n", "round": -1, "task": "evil"}
+    for name, value in odd.items():
+        content = pack_instruction(an_instruction())
+        content["instruction"][name] = value  # type: ignore[index]
+        yield content
+    yield pack_instruction(an_instruction(adapter=np.zeros((2, 2), np.float32)))
     content = pack_instruction(an_instruction())
     content["instruction"]["plan"] = '{"noise": 0}'  # type: ignore[index]
     yield content

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedrec.data.store.store import Store
-from fedrec.errors import ConfigError, DataError, RefusedError
+from fedrec.errors import ConfigError, DataError, RefusedError, VerificationError
 from fedrec.ondevice.device_state import DeviceState, current_state, state_from, tell
 from fedrec.ondevice.participation import (
     Conditions,
@@ -17,9 +17,12 @@ from fedrec.ondevice.participation import (
     require_allowed,
     set_conditions,
 )
+from fedrec.ondevice.privacy_facts import offer_of, privacy_facts
 from fedrec.ondevice.releases import active, install
+from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy_config import BudgetConfig
 from tests.device_worlds import CENTRAL, a_device, a_release
+from tests.small_worlds import a_plan
 
 READY = DeviceState(idle=True, charging=True, unmetered=True)
 
@@ -42,13 +45,13 @@ def agree(device: Path, store: Store, **more):
 def test_a_new_device_does_not_take_part(store) -> None:
     assert not participation(store).on
     with pytest.raises(RefusedError, match="opt-in"):
-        require_allowed(store, READY, now=0)
+        require_allowed(store, active(store.folder).manifest, READY, now=0)
 
 
 def test_yes_is_yes_to_the_plan_of_the_signed_release(device, store) -> None:
     agree(device, store)
     assert participation(store).plan == CENTRAL
-    assert require_allowed(store, READY, now=101) == CENTRAL
+    assert require_allowed(store, active(store.folder).manifest, READY, now=101) == CENTRAL
 
 
 def test_what_was_decided_survives_a_restart(device, store) -> None:
@@ -86,22 +89,99 @@ def test_a_limit_that_allows_nothing_is_refused(device, store, epsilon) -> None:
     assert not participation(store).on
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"noise_multiplier": 1e-200},
+        {"noise_multiplier": 0},
+        {"noise_multiplier": True},
+        {"noise_multiplier": "2"},
+        {"noise_multiplier": float("nan")},
+        {"delta": 0.5},
+        {"delta": 5},
+        {"clip_norm": 0},
+        {"mode": "foo"},
+        {"unit": "SEGMENT"},
+        {"limits": {"cap": 10**9, "rounds": 100, "separation": 1}},
+        {"limits": {"cap": True, "rounds": 100, "separation": 1}},
+        {"bands": 4},
+        {"metrics_noise": 1e-9},
+        {"popularity": {"items": 3, "noise_multiplier": 0.0}},
+        {"limits": None},
+        {"unheard": 1},
+    ],
+)
+def test_a_plan_that_protects_nobody_cannot_be_agreed_to(device, store, change) -> None:
+    manifest = active(device).manifest
+    odd = replace(manifest, lineage={**manifest.lineage, "plan": {**CENTRAL.as_table(), **change}})
+    with pytest.raises(VerificationError):
+        opt_in(store, odd, now=0.0)
+    assert not participation(store).on
+
+
+def test_local_mode_releases_no_popularity(device, store) -> None:
+    manifest = active(device).manifest
+    local = replace(a_plan(unit="SEGMENT"), popularity=PopularityRelease(items=3, noise_multiplier=4.0))
+    odd = replace(manifest, lineage={**manifest.lineage, "plan": local.as_table()})
+    with pytest.raises(VerificationError, match="no popularity"):
+        opt_in(store, odd, now=0.0)
+
+
+@pytest.mark.parametrize("budget", [None, [], {"epsilon": "x"}, {"unheard": 1}])
+def test_a_budget_that_is_none_cannot_be_agreed_to(device, store, budget) -> None:
+    manifest = active(device).manifest
+    odd = replace(manifest, lineage={**manifest.lineage, "budget": budget})
+    with pytest.raises(VerificationError):
+        opt_in(store, odd, now=0.0)
+
+
+def test_the_owners_limit_outlasts_an_erasure(device, store) -> None:
+    agree(device, store, epsilon=0.5)
+    store.erase()
+    assert not participation(store).on
+    assert agree(device, store).limits().epsilon == 0.5
+
+
+def test_a_record_that_cannot_be_read_lets_nothing_out_and_can_be_decided_anew(device, store) -> None:
+    agree(device, store, epsilon=0.5)
+    store.set_value("participation", {"on": True})
+    with pytest.raises(VerificationError):
+        require_allowed(store, active(device).manifest, READY, now=0)
+    assert privacy_facts(store).epsilon == 0
+    assert not opt_out(store).on
+    assert agree(device, store).limits().epsilon == 0.5
+
+
+def test_a_lost_record_is_told(device) -> None:
+    (device / "store.db").write_bytes(b"x" * 9000)
+    with pytest.raises(VerificationError):
+        Store.open(device)
+    with Store.create(device, keys="file") as anew:
+        assert "earlier record" in privacy_facts(anew).words
+
+
+def test_what_a_yes_can_come_to_is_told_before_it() -> None:
+    offer = offer_of(CENTRAL)
+    assert (offer.participations, offer.delta, offer.exact) == (5, 1e-6, True)
+    assert 5 < offer.epsilon < 6
+
+
 def test_opting_out_stops_at_once_and_keeps_what_was_agreed(device, store) -> None:
     agree(device, store)
     opt_out(store)
     assert participation(store).plan == CENTRAL
     with pytest.raises(RefusedError):
-        require_allowed(store, READY, now=101)
+        require_allowed(store, active(store.folder).manifest, READY, now=101)
 
 
 def test_a_pause_ends_by_itself(device, store) -> None:
     agree(device, store)
     pause(store, until=200.0)
     with pytest.raises(RefusedError, match="paused"):
-        require_allowed(store, READY, now=199)
-    assert require_allowed(store, READY, now=200)
+        require_allowed(store, active(store.folder).manifest, READY, now=199)
+    assert require_allowed(store, active(store.folder).manifest, READY, now=200)
     pause(store, until=None)
-    assert require_allowed(store, READY, now=150)
+    assert require_allowed(store, active(store.folder).manifest, READY, now=150)
 
 
 @pytest.mark.parametrize("name", ["idle", "charging", "unmetered"])
@@ -110,9 +190,9 @@ def test_a_condition_that_does_not_hold_or_is_not_known_stops_training(device, s
     agree(device, store)
     state = replace(READY, **{name: value})
     with pytest.raises(RefusedError, match=name):
-        require_allowed(store, state, now=101)
+        require_allowed(store, active(store.folder).manifest, state, now=101)
     set_conditions(store, replace(Conditions(), **{name: False}))
-    assert require_allowed(store, state, now=101)
+    assert require_allowed(store, active(store.folder).manifest, state, now=101)
 
 
 def test_what_an_integrator_says_is_believed_for_a_while(store, tmp_path) -> None:

@@ -12,8 +12,9 @@ from fedrec.data.store.retention import Retention
 from fedrec.ondevice import participation as taking_part
 from fedrec.ondevice.device_state import DeviceState, tell
 from fedrec.ondevice.engine import Engine
-from fedrec.ondevice.privacy_facts import privacy_facts
+from fedrec.ondevice.privacy_facts import offer_of, privacy_facts
 from fedrec.ondevice.releases import installed
+from fedrec.privacy.plan import PrivacyPlan
 
 router = APIRouter(prefix="/v1", tags=["rights"], responses=REFUSALS)
 _HOUR = 3600
@@ -105,9 +106,9 @@ def export(device: Device) -> dict[str, Any]:
 
 
 @router.post("/erase")
-def erase(sure: Erase, device: Device) -> wire.Erased:
+def erase(_: Erase, device: Device) -> wire.Erased:
     """Erase everything of the person; what was released before cannot be called back."""
-    return wire.Erased(said=device.erase(forget_ledger=sure.forget_ledger))
+    return wire.Erased(said=device.erase())
 
 
 @router.get("/release")
@@ -134,7 +135,7 @@ def _decided(device: Engine) -> wire.Participation:
         **asdict(decided.conditions),
         possible=offered is not None,
         changed=decided.on and offered != decided.plan,
-        words=_LEAVES[plan.mode] if plan else "",
+        words=f"{_LEAVES[plan.mode]} {_at_most(plan)}" if plan else "",
     )
 
 
@@ -143,6 +144,12 @@ def _kept(device: Engine, *, deleted: int) -> wire.Retention:
     return wire.Retention(
         days=kept.days, kinds={kind.value: days for kind, days in kept.kinds.items()}, deleted=deleted
     )
+
+
+def _at_most(plan: PrivacyPlan) -> str:
+    offer = offer_of(plan)
+    times = "one contribution" if offer.participations == 1 else f"{offer.participations} contributions"
+    return f"At most {times}: epsilon {offer.epsilon:.2f} at delta {offer.delta:g}, per {offer.unit}."
 
 
 def _release(device: Engine) -> wire.Release:

@@ -102,6 +102,11 @@ def set_aside(folder: Path) -> VerificationError:
     )
 
 
+def has_damaged(folder: Path) -> bool:
+    """Whether a store was set aside here, with all that it knew."""
+    return any(folder.glob(f"{_DAMAGED}*"))
+
+
 def forget_damaged(folder: Path, source: KeySource) -> None:
     """What was set aside is deleted, and the keys that open it are destroyed."""
     with turn(folder):

@@ -18,7 +18,7 @@ from fedrec.data.events import Event, Kind
 from fedrec.data.sequences import Floats
 from fedrec.data.store.database import Database
 from fedrec.data.store.export import exported
-from fedrec.data.store.folder import make_store, usable
+from fedrec.data.store.folder import has_damaged, make_store, usable
 from fedrec.data.store.keys import Keys, source_for
 from fedrec.data.store.retention import DAY_SECONDS, RETENTION, SHOWN_DAYS, retention_of
 from fedrec.data.store.rows import OWNER, StoredEvent, checked_json, checked_name, checked_time, event_row, stored_event
@@ -29,6 +29,11 @@ __all__ = ["OWNER", "Store", "StoredEvent"]
 _EVENTS = "SELECT id, item, time, kind, value, text, context FROM events"
 _PRIVATE = ("vectors", "events", "settings", "blobs", "shown")
 _ERASE = "erase"
+# Settings whose names begin so outlast an erasure: they guard the budget.
+SPENDING = "spending."
+ERASURES = f"{SPENDING}erasures"
+# When a store was made beside one that was set aside: what that one knew of spending is lost.
+RECORD_LOST = f"{SPENDING}record_lost"
 
 
 class Store:
@@ -47,7 +52,10 @@ class Store:
         with usable(folder):
             source = source_for(folder, keys)
             make_store(folder, source)
-            return cls(Database.open(folder, source))
+            store = cls(Database.open(folder, source))
+            if has_damaged(folder):
+                store.set_value(RECORD_LOST, int(time.time()))
+            return store
 
     @classmethod
     def open(cls, folder: Path, *, keys: Keys = None) -> Self:
@@ -263,22 +271,25 @@ class Store:
         """The names under which bytes are kept, and how many."""
         return dict(self._database.rows("SELECT name, length(content) FROM blobs ORDER BY name"))
 
-    def erase(self, *, forget_ledger: bool = False) -> str:
+    def erase(self) -> str:
         """Nothing of the person is left, in clear or under the old key; returns what to tell them.
 
-        The ledger stays unless `forget_ledger`: what was spent stays spent. A kill on the way
-        is made good at the next opening. Files that were set aside go too.
+        The ledger stays, and settings named `spending...` that guard it: what was spent stays
+        spent. A kill on the way is made good at the next opening. Files that were set aside go too.
         """
         before = self.counts()
         with self.transaction(durable=True):
-            for table in (*_PRIVATE, "sqlite_sequence", *(["ledger"] if forget_ledger else [])):
+            guards = self.values(SPENDING) | {ERASURES: self.value(ERASURES, 0) + 1}
+            for table in (*_PRIVATE, "sqlite_sequence"):
                 self._database.write(f"DELETE FROM {table}")  # noqa: S608
+            for name, value in guards.items():
+                self.set_value(name, value)
             self._database.write("INSERT OR IGNORE INTO pending (task) VALUES (?)", (_ERASE,))
         self._finish_erasing()
-        kept = 0 if forget_ledger else before["ledger"]
         return (
             f"Erased {before['events']} events and all that was made of them; the old key is destroyed. "
-            f"{kept} ledger entries stay: what was spent is spent. What was released before cannot be called back."
+            f"{before['ledger']} ledger entries stay: what was spent is spent. What was released before cannot be "
+            "called back."
         )
 
     def rotate_key(self) -> None:

@@ -75,7 +75,8 @@ def test_after_an_erasure_nothing_is_left_in_any_file(store, folder):
     assert "Erased 302 events" in told
     assert "1 ledger entries stay" in told
     assert revealed(folder) == []
-    assert store.counts() == {"events": 0, "vectors": 0, "settings": 0, "blobs": 0, "shown": 0, "ledger": 1}
+    # The one setting counts erasures.
+    assert store.counts() == {"events": 0, "vectors": 0, "settings": 1, "blobs": 0, "shown": 0, "ledger": 1}
     old = set().union(*(blocks(content) for name, content in before.items() if "lock" not in name))
     new = set().union(*(blocks(content) for content in contents(folder).values()))
     assert old & new == set()
@@ -100,10 +101,15 @@ def test_an_erased_store_does_not_tell_how_many_events_there_were(store):
     assert store.add_event(liked("a")) == 1
 
 
-def test_the_ledger_is_forgotten_only_if_asked(store):
+def test_what_guards_the_budget_outlasts_an_erasure(store):
     fill(store)
-    assert "0 ledger entries stay" in store.erase(forget_ledger=True)
-    assert store.ledger_lines() == []
+    store.set_value("spending.limit", 2.5)
+    lines = store.ledger_lines()
+    store.erase()
+    assert store.ledger_lines() == lines
+    assert store.values("spending.") == {"spending.limit": 2.5, "spending.erasures": 1}
+    store.erase()
+    assert store.value("spending.erasures") == 2
 
 
 def test_an_erasure_takes_what_was_set_aside_and_its_key_along(store, folder):
