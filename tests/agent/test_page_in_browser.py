@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from fedrec.agent.opening import FILE, open_page
 from fedrec.ondevice.engine import Engine
 from tests.agent.conftest import Agent
 from tests.agent.serving import listening
@@ -235,6 +236,25 @@ def test_a_hostile_title_is_only_text_and_no_secret_stays_in_the_address(page: P
     for width in (390, 1280):
         page.open(width=width)
         assert page.browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_file_that_the_command_opens_leads_into_the_page(page: Page) -> None:
+    ticket = page.ticket()
+    sessions = page.ticket.__self__  # type: ignore[attr-defined]
+    thread = open_page(
+        page.engine.device,
+        f"http://127.0.0.1:{page.port}/#ticket={ticket}",
+        waiting=lambda: sessions.awaits(ticket),
+        browse=page.browser.get,
+    )
+    page.until(page.cards, "the page is open")
+    assert page.browser.current_url == f"http://127.0.0.1:{page.port}/"
+    thread.join(PATIENCE)
+    assert not (page.engine.device / FILE).exists()
+    page.say("like")
+    page.browser.refresh()
+    page.until(page.cards, "it stays open")
+    assert page.browser.get_log("browser") == []
 
 
 def test_the_page_asks_nobody_but_its_agent_and_sends_no_secret_in_an_address(page: Page) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fedrec.cli.client import app
 from fedrec.errors import ConfigError, DataError, FedrecError, RefusedError
-from tests import device_worlds as private_worlds
+from tests import private_devices as private_worlds
 from tests.ondevice.device_worlds import a_device, a_release, a_world
 
 FEDREC = Path(sys.executable).with_name("fedrec")

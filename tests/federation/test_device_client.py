@@ -19,7 +19,7 @@ from fedrec.privacy.device_ledger import read_device_events
 from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy_config import BudgetConfig
 from fedrec.training.client import Instruction, Reply
-from tests.device_worlds import CENTRAL, a_base, a_device, a_release, an_event
+from tests.private_devices import CENTRAL, a_base, a_device, a_release, an_event
 from tests.small_worlds import ITEMS, a_plan
 
 READY = DeviceState(idle=True, charging=True, unmetered=True)
@@ -216,7 +216,7 @@ def test_the_update_is_the_one_that_torch_computes_from_the_same_events(tmp_path
     from fedrec.training.examples import Shape, examples_of
     from fedrec.training.learner import LocalTask
     from fedrec.training.local import TorchLearner
-    from tests.device_worlds import TRAINING
+    from tests.private_devices import TRAINING
 
     device, store = a_willing_device(tmp_path)
     sent = answer(device, store).update

@@ -21,7 +21,7 @@ from fedrec.ondevice.privacy_facts import offer_of, privacy_facts
 from fedrec.ondevice.releases import active, install
 from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy_config import BudgetConfig
-from tests.device_worlds import CENTRAL, a_device, a_release
+from tests.private_devices import CENTRAL, a_device, a_release
 from tests.small_worlds import a_plan
 
 READY = DeviceState(idle=True, charging=True, unmetered=True)

@@ -33,8 +33,8 @@ from fedrec.ondevice.personal import (
 )
 from fedrec.ondevice.releases import active
 from fedrec.training.client import Instruction, Reply
-from tests.device_worlds import CENTRAL, a_device, a_release, an_event
 from tests.ondevice.device_worlds import a_world
+from tests.private_devices import CENTRAL, a_device, a_release, an_event
 
 WIDTH = 16
 NO_TEXTS = np.zeros((0, WIDTH), np.float32)

@@ -1,4 +1,4 @@
-"""Signed releases small enough to make in a moment, and devices that hold one."""
+"""Devices whose releases have a privacy plan, with the torch model behind them: what taking part is tested with."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
