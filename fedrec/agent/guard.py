@@ -1,21 +1,24 @@
 """Who may speak to the agent: checked before any of its code sees a request."""
 
-import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fedrec.agent.answers import HEADERS, Answer, refusal
+from fedrec.agent.connections import LET_IN
+from fedrec.agent.faults import report
 from fedrec.agent.limits import Buckets, Limits
 from fedrec.agent.sessions import Sessions, same
 
 SECRET_HEADER = "X-Fedrec-Secret"  # noqa: S105
 # The page's own files hold nothing about anybody; the door is where a ticket is shown.
 DOOR = "/session"
+# Where a caller asks for the proof that this is the agent, before it says anything itself.
+HELLO = "/hello"
 _STRANGER, _PRODUCT = "stranger", "product"
 
 
@@ -66,10 +69,12 @@ class Guard:
         guarded = _Sender(send)
         no = self._refusal(scope, Headers(scope=scope))
         if no is None:
-            body = await _body(receive, most=self.access.limits.body_bytes)
-            no = (
-                await self._inside(scope, _again(body), guarded) if body is not None else _too_large(self.access.limits)
-            )
+            most = self._most(scope)
+            try:
+                body = await _body(receive, most=most)
+            except ClientDisconnect:
+                return
+            no = await self._inside(scope, _again(body), guarded) if body is not None else _too_large(most)
         if no is not None and not guarded.began:
             await no(scope, receive, guarded)
 
@@ -78,7 +83,7 @@ class Guard:
         try:
             await self.app(scope, receive, send)
         except Exception as error:
-            _report(error)
+            report(error)
             return refusal(500, "The agent failed at this request. Where it failed is in its own output.")
         return None
 
@@ -87,21 +92,32 @@ class Guard:
         if not _from_here(scope, headers, self.access):
             return refusal(403, "This service answers only to its own address and its own page.")
         caller, problem = self._caller(scope, headers)
-        seconds = self.buckets.wait(caller)
+        # What is open costs no more to answer than to refuse: a stranger cannot use up the owner's way in.
+        seconds = 0 if self._is_open(scope) else self.buckets.wait(caller)
         if seconds:
             wait = {"Retry-After": str(seconds)}
             return refusal(429, f"Too many requests. Ask again in {seconds} s.", headers=wait)
         if problem is not None:
             return problem
+        if caller != _STRANGER:
+            scope.setdefault("state", {})[LET_IN] = True
         announced = headers.get("content-length", "0")
         if announced.isascii() and announced.isdigit() and len(announced) < 12:
-            return None if int(announced) <= self.access.limits.body_bytes else _too_large(self.access.limits)
+            return None if int(announced) <= self._most(scope) else _too_large(self._most(scope))
         return refusal(400, "Content-Length is not a number of bytes.")
+
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether anybody on this machine may ask: the page's own files, the door, the proof of who answers."""
+        return scope["path"] in self.access.open_paths or scope["path"] in (DOOR, HELLO)
+
+    def _most(self, scope: Scope) -> int:
+        """Bytes that a request may hold here."""
+        limits = self.access.limits
+        return min(limits.open_bytes, limits.body_bytes) if self._is_open(scope) else limits.body_bytes
 
     def _caller(self, scope: Scope, headers: Headers) -> tuple[str, Answer | None]:
         """Whose bucket pays for a request, and why it may not go on."""
-        path = scope["path"]
-        if path in self.access.open_paths or path == DOOR:
+        if self._is_open(scope):
             return _STRANGER, None
         given = headers.get("authorization", "")
         scheme, _, token = given.partition(" ")
@@ -143,10 +159,16 @@ def _from_here(scope: Scope, headers: Headers, access: Access) -> bool:
 
 
 async def _body(receive: Receive, *, most: int) -> bytes | None:
-    """The whole body; None where it passes `most` bytes (one in chunks announces no length)."""
+    """The whole body; None where it passes `most` bytes (one in chunks announces no length).
+
+    Raises ClientDisconnect where the caller left before the end: half a request is none, even
+    where the half makes sense.
+    """
     body = bytearray()
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         body += message.get("body", b"")
         if len(body) > most:
             return None
@@ -180,14 +202,8 @@ class _Sender:
         await self.send(message)
 
 
-def _report(error: Exception) -> None:
-    """Where a fault was, for the one who runs the agent: its kind and line, never its message."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    print(f"agent: {type(error).__name__} at {frame.filename}:{frame.lineno}", file=sys.stderr)  # noqa: T201
-
-
-def _too_large(limits: Limits) -> Answer:
-    return refusal(413, f"A request may hold {limits.body_bytes:,} bytes. Send fewer events at a time.")
+def _too_large(most: int) -> Answer:
+    return refusal(413, f"A request may hold {most:,} bytes. Send fewer events at a time.")
 
 
 def _unknown(message: str) -> Answer:

@@ -13,11 +13,12 @@ _MOST_CALLERS = 64
 class Limits:
     """What one caller may ask for.
 
-    body_bytes: of one request. rate: requests a second that may go on for ever. burst: requests
-    that may come at once.
+    body_bytes: of one request. open_bytes: of one that needs no token. rate: requests a second
+    that may go on for ever. burst: requests that may come at once.
     """
 
     body_bytes: int = 1 << 20
+    open_bytes: int = 1 << 12
     rate: float = 50.0
     burst: int = 200
 

@@ -1,5 +1,6 @@
 """The agent as a running service: on 127.0.0.1 and nowhere else, with no log of who asked for what."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from typing import Self
@@ -7,9 +8,12 @@ from typing import Self
 import uvicorn
 from fastapi import FastAPI
 
+from fedrec.agent.connections import ACCEPTED_AT_ONCE, Connection
+from fedrec.agent.faults import LoopFaults
 from fedrec.errors import DataError
 
 LOOPBACK = "127.0.0.1"
+_WAITING = 1024
 
 
 def listen(port: int) -> socket.socket:
@@ -46,7 +50,8 @@ class Server(uvicorn.Server):
             app,
             # The plain ones: what a small computer has, whatever else is installed here.
             loop="asyncio",
-            http="h11",
+            http=Connection,
+            backlog=ACCEPTED_AT_ONCE,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -60,5 +65,9 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take requests, then say so."""
+        asyncio.get_running_loop().set_exception_handler(LoopFaults())
         await super().startup(sockets)
+        # asyncio accepts as many in one turn as may wait: few in a turn, but many may wait for theirs.
+        for taken in sockets or ():
+            taken.listen(_WAITING)
         self._ready()
