@@ -19,8 +19,9 @@ from fedrec.errors import FedrecError, RefusedError
 from fedrec.ondevice.engine import Engine
 
 _ABOUT = (
-    "Recommendations of one device, for the person who holds it. Listens on loopback only. Every request but the "
-    "page's own files carries `Authorization: Bearer TOKEN`, the token of agent.token in the device folder."
+    "Recommendations of one device, for the person who holds it. Listens on loopback only. Every request but `/hello`, "
+    "`/session` and the page's own files carries `Authorization: Bearer TOKEN`, the token of agent.token in the device "
+    "folder; it is another one each time that the agent starts."
 )
 
 
@@ -43,6 +44,7 @@ def create_app(engine: Engine, *, token: str, port: int, limits: Limits | None =
             HTTPException: _not_served,
         },
     )
+    app.state.token = token
     app.state.engine, app.state.sessions, app.state.port, app.state.cookie = engine, sessions, port, access.cookie
     for path, file in files.items():
         app.add_route(path, _serving(file), include_in_schema=False)

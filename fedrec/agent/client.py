@@ -1,11 +1,15 @@
 """A typed client of the agent, for products on the same device. Needs no web library.
 
+Whoever answers on the agent's port has to prove that it is the agent, on each connection, before
+it is told the token or anything of the person: an agent that was killed leaves its port to anybody.
+
 client = AgentClient.of(Path("DEVICE"))
 client.feedback("save", "item-7")
 for item in client.recommend(5).items: ...
 """
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
@@ -17,7 +21,8 @@ from urllib.parse import quote, urlencode
 
 from fedrec.agent import wire
 from fedrec.agent.running import PORT_FILE
-from fedrec.agent.tokens import FILE
+from fedrec.agent.sessions import same
+from fedrec.agent.tokens import proof, running_token
 from fedrec.data.events import Event
 from fedrec.errors import DataError, RefusedError
 
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 _REFUSED = frozenset({401, 403, 409, 429})
 _ERASE = "erase"
+# A proof is shorter; nothing that a stranger sends is read further.
+_PROOF_BYTES = 256
 
 T = TypeVar("T")
 
@@ -41,15 +48,17 @@ class AgentClient:
         self._port = port
         self._token = token
         self._timeout = timeout
+        self._device = "DEVICE"
 
     @classmethod
     def of(cls, device: Path, *, timeout: float = 10.0) -> Self:
         """The client of the agent that runs for this device folder."""
         try:
-            port, token = int((device / PORT_FILE).read_text()), (device / FILE).read_text().strip()
+            client = cls(int((device / PORT_FILE).read_text()), token=running_token(device), timeout=timeout)
         except (OSError, ValueError):
-            raise DataError(f"No agent runs for {device}. Start one with `fedrec client page {device}`.") from None
-        return cls(port, token=token, timeout=timeout)
+            raise _no_agent(str(device)) from None
+        client._device = str(device)
+        return client
 
     def record(self, events: Sequence[Event]) -> wire.Recorded:
         """Record what the person did: all of it or none."""
@@ -166,11 +175,11 @@ class AgentClient:
         """Everything that the device keeps of the person."""
         return cast(dict[str, Any], self._answer("GET", "/v1/export", None))
 
-    def erase(self, *, confirm: str, forget_ledger: bool = False) -> wire.Erased:
+    def erase(self, *, confirm: str) -> wire.Erased:
         """Erase everything of the person; `confirm` has to be the word `erase`."""
         if confirm != _ERASE:
             raise RefusedError(f"Nothing was erased. Confirm with the word `{_ERASE}`.")
-        return self._ask(wire.Erased, "POST", "/v1/erase", {"confirm": confirm, "forget_ledger": forget_ledger})
+        return self._ask(wire.Erased, "POST", "/v1/erase", {"confirm": confirm})
 
     def release(self) -> wire.Release:
         """The release that recommends now."""
@@ -192,18 +201,36 @@ class AgentClient:
         # HTTPConnection asks no proxy, whatever the environment says: what is said stays on the device.
         connection = HTTPConnection("127.0.0.1", self._port, timeout=self._timeout)
         try:
+            self._prove(connection)
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
             status, content = answer.status, json.loads(answer.read())
         except (OSError, HTTPException, ValueError):
-            raise DataError(
-                f"No agent answers on 127.0.0.1:{self._port}. Start one with `fedrec client page DEVICE`."
-            ) from None
+            raise _no_agent(self._device) from None
         finally:
             connection.close()
         if status >= 400:
             raise (RefusedError if status in _REFUSED else DataError)(content["error"])
         return content
+
+    def _prove(self, connection: HTTPConnection) -> None:
+        """Whoever is at the other end of this connection holds the token; raises HTTPException if not.
+
+        What follows goes to the same end: a connection that was closed is not opened again.
+        """
+        connection.connect()
+        connection.auto_open = 0
+        nonce = secrets.token_urlsafe(32)
+        connection.request("GET", f"/hello?nonce={nonce}")
+        given = json.loads(connection.getresponse().read(_PROOF_BYTES))
+        if not isinstance(given, dict) or not same(
+            str(given.get("proof")), proof(self._token, port=self._port, nonce=nonce)
+        ):
+            raise HTTPException
+
+
+def _no_agent(device: str) -> DataError:
+    return DataError(f"No agent runs for {device}. Start one with `fedrec client page {device}`.")
 
 
 def _said(event: Event) -> dict[str, Any]:

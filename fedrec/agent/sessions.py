@@ -1,8 +1,8 @@
 """How the page comes in: a ticket of one use, changed for a session of two secrets.
 
 The ticket travels in the fragment of the page's address, which browsers send to nobody. It
-is not the bearer token: an address ends in the process list and in the browser's history,
-where a ticket is worth nothing once it was used. A session is a cookie AND a secret that the
+is not the bearer token: an address ends in the browser's history, where a ticket is worth
+nothing once it was used. A session is a cookie AND a secret that the
 page keeps in its own storage and sends as a header, because cookies ignore ports: any other
 service on this machine that the browser visits would be handed the cookie.
 """
@@ -18,6 +18,7 @@ TICKET_SECONDS = 300
 SESSION_SECONDS = 12 * 3600
 # More than anybody opens: the oldest is dropped first, so that memory has a bound.
 _MOST = 32
+_NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +47,18 @@ class Sessions:
             _keep_newest(self._tickets)
         return made
 
+    def awaits(self, ticket: str) -> bool:
+        """Whether a ticket was neither used nor is too old."""
+        with self._lock:
+            return self._tickets.get(ticket, _NEVER) >= self.clock()
+
     def enter(self, ticket: str, *, cookie: str = "") -> Session | None:
         """A session for a ticket, which is spent; None if it is unknown, used or too old.
 
         cookie: of a session that the browser is in already: it goes on, in all of its tabs.
         """
         with self._lock:
-            if self._tickets.pop(ticket, 0.0) < self.clock():
+            if self._tickets.pop(ticket, _NEVER) < self.clock():
                 return None
             session = self._holder(cookie) or Session(
                 cookie=secrets.token_urlsafe(32),

@@ -1,17 +1,20 @@
 """Who is let in: the device's own products and its own page, and nobody else."""
 
+import asyncio
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from starlette.types import Message, Scope
 
 from fedrec.agent.guard import SECRET_HEADER
 from fedrec.agent.limits import Limits
 from fedrec.agent.sessions import Sessions
-from fedrec.agent.tokens import agent_token
+from fedrec.agent.tokens import agent_token, proof, running_token
 from fedrec.errors import VerificationError
 from fedrec.ondevice.engine import Engine
+from fedrec.ondevice.participation import participation
 from tests.agent.conftest import HOME, PORT, Agent, Caller, an_agent
 from tests.ondevice.device_worlds import a_device
 
@@ -140,6 +143,34 @@ def test_a_body_that_is_too_large_is_refused_announced_or_not(engine: Engine) ->
     assert product.post("/v1/events", content=b" " * 1000).status_code == 422
 
 
+def test_a_stranger_may_send_hardly_anything(agent: Agent) -> None:
+    for path in ("/session", "/", "/hello"):
+        assert agent.caller().post(path, content=b" " * 4097).status_code == 413
+
+
+def test_a_request_that_broke_off_is_not_carried_out(engine: Engine) -> None:
+    agent = an_agent(engine)
+    whole = {"type": "http", "method": "POST", "path": "/v1/participation/pause", "query_string": b""}
+    headers = {"host": f"127.0.0.1:{PORT}", "authorization": f"Bearer {agent.token}", "content-length": "500"}
+    headers["content-type"] = "application/json"
+    scope: Scope = {**whole, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+    messages: list[Message] = [
+        {"type": "http.request", "body": b'{"hours": 24}', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(agent.app(scope, receive, send))
+    assert participation(engine.store).paused_until is None
+    assert sent == []
+
+
 @pytest.mark.parametrize("length", ["-1", "many", "\xb2", "9" * 5000])
 def test_a_length_that_is_no_number_is_refused(product: Caller, length: str) -> None:
     headers = {b"Content-Length": length.encode("latin-1")}
@@ -153,6 +184,8 @@ def test_too_many_requests_wait_while_others_are_served(engine: Engine) -> None:
     assert int(stranger.get("/v1/settings").headers["retry-after"]) >= 1
     product = agent.product()
     assert [product.get("/v1/settings").status_code for _ in range(4)] == [200, 200, 200, 429]
+    # The owner's way in stays open while a stranger asks too often.
+    assert [stranger.get("/").status_code for _ in range(5)] == [200] * 5
 
 
 def test_every_answer_forbids_what_browsers_may_not_do(agent: Agent) -> None:
@@ -183,21 +216,32 @@ def test_the_token_has_256_bits_and_one_reader(tmp_path: Path) -> None:
     token = agent_token(tmp_path)
     assert len(token) == 43
     assert stat.S_IMODE((tmp_path / "agent.token").stat().st_mode) == 0o600
-    assert agent_token(tmp_path) == token
+    assert running_token(tmp_path) == token
+
+
+def test_each_run_has_a_token_of_its_own(tmp_path: Path) -> None:
+    before = agent_token(tmp_path)
+    assert agent_token(tmp_path) != before
 
 
 def test_a_token_that_others_can_read_is_not_used(tmp_path: Path) -> None:
     agent_token(tmp_path)
     (tmp_path / "agent.token").chmod(0o640)
     with pytest.raises(VerificationError, match="can be read by others"):
-        agent_token(tmp_path)
+        running_token(tmp_path)
 
 
-def test_an_empty_token_is_not_used(tmp_path: Path) -> None:
-    agent_token(tmp_path)
-    (tmp_path / "agent.token").write_text("\n")
-    with pytest.raises(VerificationError, match="holds no token"):
-        agent_token(tmp_path)
+def test_the_agent_proves_to_a_stranger_that_it_holds_the_token(agent: Agent) -> None:
+    nonce = "n" * 43
+    answer = agent.caller().get("/hello", params={"nonce": nonce})
+    assert answer.json() == {"proof": proof(agent.token, port=PORT, nonce=nonce)}
+    assert agent.token not in answer.text
+
+
+@pytest.mark.parametrize("nonce", ["", "short", "n" * 129, "n" * 40 + " n", "\n" + "n" * 40])
+def test_a_nonce_that_is_none_is_refused(agent: Agent, nonce: str) -> None:
+    assert agent.caller().get("/hello", params={"nonce": nonce}).status_code == 422
+    assert agent.caller().get("/hello").status_code == 422
 
 
 def test_tickets_and_sessions_end() -> None:

@@ -1,19 +1,21 @@
-"""How the page comes in: its own files, and the ticket that becomes a session."""
+"""How callers begin: the proof of who answers, the page's own files, and the ticket that becomes a session."""
 
 from importlib import resources
 from types import MappingProxyType
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from fedrec.agent.guard import DOOR, cookie_of
+from fedrec.agent.guard import DOOR, HELLO, cookie_of
 from fedrec.agent.routes.asking import REFUSALS, Entrance
 from fedrec.agent.schemas import Ticket
-from fedrec.agent.wire import Entered, PageAddress
+from fedrec.agent.tokens import proof
+from fedrec.agent.wire import Entered, Hello, PageAddress
 from fedrec.errors import RefusedError
 
 _TYPES = MappingProxyType({".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"})
 
-# The one address that asks for no token: it takes the ticket.
+# The addresses that ask for no token: one proves who answers, the other takes the ticket.
 entrance = APIRouter(tags=["page"], responses=REFUSALS)
 router = APIRouter(prefix="/v1", tags=["page"], responses=REFUSALS)
 
@@ -30,6 +32,13 @@ def page_files() -> dict[str, Response]:
         if suffix in _TYPES:
             found[f"/page/{file.name}"] = Response(file.read_bytes(), media_type=_TYPES[suffix])
     return {"/": found.pop("/page/index.html"), **found}
+
+
+@entrance.get(HELLO)
+def hello(request: Request, nonce: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{16,128}$")]) -> Hello:
+    """Prove to hold the token, to who holds it too. Ask this on each connection, before you send the token on it."""
+    state = request.app.state
+    return Hello(proof=proof(state.token, port=state.port, nonce=nonce))
 
 
 @entrance.post(DOOR)
