@@ -73,6 +73,8 @@ def page(
     as_json: AsJson = False,
 ) -> None:
     """Run the device's agent, with the page of the person, until it is stopped."""
+    import webbrowser
+
     from fedrec.agent.running import running_agent
 
     # The end of a service is an end like any other: the store is closed, the port's file removed.
@@ -84,13 +86,9 @@ def page(
         else:
             typer.echo(f"{address}\nThis address works once, within five minutes. Stop with Ctrl-C.")
         sys.stdout.flush()
-        if browser:
-            import webbrowser
-
-            webbrowser.open(address)
 
     try:
-        running_agent(device, port=port, ready=ready)
+        running_agent(device, port=port, ready=ready, browse=webbrowser.open if browser else None)
     except KeyboardInterrupt:
         typer.echo("The agent has stopped.", err=True)
 

@@ -31,16 +31,17 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path: Path, end: signal.Sign
                 assert b"<h1>For you</h1>" in page.read()
             client = AgentClient.of(device)
             assert len(client.recommend(5).items) == 5
-            assert (device / "agent.port").stat().st_mode & 0o077 == 0
+            token = (device / "agent.token").read_text().strip()
+            for name in ("agent.port", "agent.token"):
+                assert (device / name).stat().st_mode & 0o077 == 0
             with pytest.raises(urllib.error.HTTPError, match="401"):
                 urllib.request.urlopen(address.partition("#")[0] + "v1/export", timeout=10)  # noqa: S310
         finally:
             agent.send_signal(end)
         out, err = agent.communicate(timeout=20)
     assert agent.returncode == 0, err
-    assert not (device / "agent.port").exists()
+    assert not list(device.glob("agent.*"))
     # Nothing of what was asked, and no secret, is written anywhere.
     assert out == ""
     assert err in ("", "The agent has stopped.\n")
-    token = (device / "agent.token").read_text().strip()
     assert token not in address
