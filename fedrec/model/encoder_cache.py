@@ -42,7 +42,7 @@ def place_exported_encoder(encoder: TextEncoder, folder: Path, texts: Sequence[s
 def _export(encoder: TextEncoder, folder: Path, texts: Sequence[str]) -> None:
     # Lazily: the exporter takes seconds to import, and is needed once per machine.
     try:
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: F401
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
 
         from fedrec.model.onnx_export import export_encoder
