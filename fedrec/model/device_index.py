@@ -20,6 +20,8 @@ Codes = npt.NDArray[np.int8]
 DEVICE_INDEX = "index.int8.safetensors"
 # Small enough that a block of codes, turned into floats, stays in the cache of one core.
 _BLOCK = 2048
+# An index whose rows take no more than this as float32 is held so: a list is then a third faster.
+_HELD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,6 +30,7 @@ class DeviceIndex:
 
     codes: (N0, d) int8, memory-mapped; scales: (N0,) float32; row i is `codes[i] * scales[i]`.
     added: (N - N0, d) float32. content_hash: of the release's index, whatever was added.
+    held: the released rows as float32, where that is small; None reads the codes every time.
     """
 
     item_ids: Sequence[str]
@@ -38,6 +41,7 @@ class DeviceIndex:
     encoder_hash: str
     content_hash: str
     added: Floats
+    held: Floats | None = field(repr=False)
     _buffer: Floats = field(repr=False)
     _lock: Any = field(default_factory=Lock, repr=False)
 
@@ -54,16 +58,19 @@ class DeviceIndex:
             if "codes" not in tensors:
                 raise DataError(f"{path} is the index for training. A device opens the int8 one of the same release.")
             check_digest(path, tensors, metadata)
+            codes, scales = tensors["codes"], tensors["scales"]
+            small = codes.size * np.dtype(np.float32).itemsize <= _HELD_BYTES and scales.shape == codes.shape[:1]
             return cls(
                 item_ids=tuple(json.loads(tensors["item_ids"].tobytes().decode())),
-                codes=tensors["codes"],
-                scales=tensors["scales"],
+                codes=codes,
+                scales=scales,
                 whitening=Whitening(tensors["mean"], tensors["rotation"], tensors["scale"]),
                 encoder_name=metadata["encoder_name"],
                 encoder_hash=metadata["encoder_hash"],
                 content_hash=metadata["content_hash"],
-                added=np.zeros((0, tensors["codes"].shape[1]), dtype=np.float32),
-                _buffer=np.empty((_BLOCK, tensors["codes"].shape[1]), dtype=np.float32),
+                added=np.zeros((0, codes.shape[1]), dtype=np.float32),
+                held=codes.astype(np.float32) * scales[:, None] if small else None,
+                _buffer=np.empty((_BLOCK, codes.shape[1]), dtype=np.float32),
             )
         except (KeyError, ValueError, IndexError) as error:
             raise DataError(f"{path} is not an item index ({error}). Fetch the release again.") from None
@@ -105,6 +112,8 @@ class DeviceIndex:
         return found
 
     def _released(self, rows: Ints) -> Floats:
+        if self.held is not None:
+            return self.held.take(rows, axis=0)
         found = self.codes.take(rows, axis=0).astype(np.float32)
         found *= self.scales.take(rows)[:, None]
         return found
@@ -116,6 +125,10 @@ class DeviceIndex:
             raise DataError(f"A query of shape {given.shape} does not fit an index of width {self.width}.")
         found = np.empty(len(self), dtype=np.float32)
         released = len(self.codes)
+        found[released:] = self.added @ given
+        if self.held is not None:
+            np.dot(self.held, given, out=found[:released])
+            return found
         with self._lock:
             for start in range(0, released, _BLOCK):
                 codes = self.codes[start : start + _BLOCK]
@@ -123,7 +136,6 @@ class DeviceIndex:
                 np.copyto(block, codes)
                 np.dot(block, given, out=found[start : start + len(codes)])
         found[:released] *= self.scales
-        found[released:] = self.added @ given
         return found
 
     def extended(self, item_ids: Sequence[str], vectors: npt.ArrayLike) -> "DeviceIndex":
@@ -146,5 +158,6 @@ class DeviceIndex:
             encoder_hash=self.encoder_hash,
             content_hash=self.content_hash,
             added=np.concatenate([self.added, given]),
+            held=self.held,
             _buffer=np.empty_like(self._buffer),
         )
