@@ -114,6 +114,11 @@ def test_the_agent_listens_on_loopback_only() -> None:
             listen(taken.getsockname()[1])
 
 
+def test_answers_are_sent_at_once() -> None:
+    with listen(0) as taken:
+        assert taken.proto == socket.IPPROTO_TCP
+
+
 def test_several_products_may_ask_at_once(client: AgentClient) -> None:
     failed: list[Exception] = []
 

@@ -71,7 +71,9 @@ def test_no_request_that_the_document_allows_or_forbids_breaks_the_agent(reading
         def ask(case: schemathesis.Case) -> None:
             asked.add((case.method, case.path))
             # A request that breaks one form of an event may be a sound one of the other form: not told apart there.
-            left_out = [negative_data_rejection] if case.path in ("/v1/events", "/v1/feedback") else []
+            # A long ticket passes the door's few bytes: 413 says no as well, but is not counted as a no.
+            unclear = ("/v1/events", "/v1/feedback", "/session")
+            left_out = [negative_data_rejection] if case.path in unclear else []
             case.call_and_validate(base_url=HOME, headers=token, excluded_checks=left_out)
 
         ask()
