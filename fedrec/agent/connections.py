@@ -72,9 +72,7 @@ class Connection(H11Protocol):
 
     def _drop_one(self, there: "list[Connection]") -> None:
         """The oldest stranger goes first, then the oldest that asks nothing; no answer to a known caller is cut."""
-        line = [
-            each for each in there if not each.dropped and (each is self or not (each.let_in and each.busy))
-        ]  # fmt: skip
+        line = [each for each in there if not each.dropped and (each is self or not (each.let_in and each.busy))]
         min(line, key=lambda each: (each is self, each.let_in, each.since)).drop()
 
     def _watch(self) -> None:

@@ -22,9 +22,7 @@ _PAGE = """<!doctype html>
 """
 
 
-def open_page(
-    device: Path, address: str, *, waiting: Callable[[], bool], browse: Callable[[str], object]
-) -> Thread:  # fmt: skip
+def open_page(device: Path, address: str, *, waiting: Callable[[], bool], browse: Callable[[str], object]) -> Thread:
     """Send the person's browser to the page by way of DEVICE/agent.open.html (0600), which is gone after that.
 
     waiting: whether the address still opens the page. browse: gets the file's address; it may
