@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.complete
+# Two at a time, each file of tests in one process; one thread of arithmetic each.
+TWO := -n 2 --dist loadfile
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
@@ -27,14 +29,14 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not flower and not browser and not study and not audit and not edge"
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not slow and not flower and not browser and not study and not audit and not edge"
 
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not study and not audit and not edge"
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not study and not audit and not edge"
 
 # Real data and whole scenarios: minutes each, with the figures that the README quotes.
 study: setup

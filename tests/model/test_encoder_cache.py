@@ -9,6 +9,9 @@ from fedrec.model.onnx_encoder import FACTS_FILE, MODEL_FILE, OnnxEncoder
 from fedrec.model.text_encoder import TextEncoder
 from tests.small_worlds import TITLES
 
+# Every test makes or copies an export of a real language model.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:

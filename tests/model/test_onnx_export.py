@@ -33,6 +33,9 @@ def facts_of(folder: Path) -> dict[str, object]:
     return found
 
 
+pytestmark = pytest.mark.slow
+
+
 def test_the_export_agrees_with_the_original(little_bert: TextEncoder, exported: Path) -> None:
     texts = [*TITLES, "red boat ; green house", "unknown words only", ""]
     found, expected = OnnxEncoder.open(exported).encode(texts), little_bert.encode(texts, cache=False)

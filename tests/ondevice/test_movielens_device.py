@@ -21,7 +21,7 @@ from fedrec.training.publishing import ADAPTER
 from tests.ondevice.device_worlds import NOW
 from tests.ondevice.movielens import MovieLens, a_movielens, live, top
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.study, pytest.mark.timeout(1800)]
 
 HISTORIES = 1000
 

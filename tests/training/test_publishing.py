@@ -81,6 +81,7 @@ def installed_on(device: Path, run: Path, release: Path) -> releases.Installed:
     return releases.install(device, release)
 
 
+@pytest.mark.slow
 def test_a_device_scores_a_release_as_its_run_does(workbench: Workbench, tmp_path: Path) -> None:
     release = publish(workbench, tmp_path, number=3)
     installed = installed_on(tmp_path / "device", tmp_path, release)
