@@ -40,7 +40,7 @@ test: setup
 
 # Real data and whole scenarios: minutes each, with the figures that the README quotes.
 study: setup
-	$(BIN)/pytest -m study
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m study
 
 # Twenty audits of each mode: no alarm on the path, every planted fault caught. Minutes, and its counts.
 audit: setup
