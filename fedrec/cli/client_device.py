@@ -12,7 +12,7 @@ import typer
 from fedrec.errors import DataError
 
 if TYPE_CHECKING:
-    from fedrec.ondevice.releases import Installed
+    from fedrec.ondevice.installed import Installed
 
 Device = Annotated[Path, typer.Argument(help="The device's folder.", show_default=False)]
 ReleaseFolder = Annotated[Path, typer.Option(help="The folder of a signed release.", show_default=False)]

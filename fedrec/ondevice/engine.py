@@ -31,13 +31,13 @@ from fedrec.ondevice.catalogue import DeviceCatalogue, Item
 from fedrec.ondevice.context import NO_CONTEXT, Context
 from fedrec.ondevice.explain import Explanation, reasons_of
 from fedrec.ondevice.feedback import Feedback
+from fedrec.ondevice.installed import Installed
 from fedrec.ondevice.loaded import Loaded, load, with_items
 from fedrec.ondevice.parts import parts_of
 from fedrec.ondevice.person import STEERING, Person, learned
 from fedrec.ondevice.profile import Profile
 from fedrec.ondevice.recommending import Recommendations, recommended
 from fedrec.ondevice.release_choice import CURRENT
-from fedrec.ondevice.releases import Installed
 from fedrec.ondevice.rerank import Steering
 
 Stamp = tuple[int, int] | None

@@ -10,7 +10,7 @@ from fedrec.files import write_atomically
 
 CURRENT = "current"
 _KEPT = 2
-_NAME = re.compile(r"\d{5,}-[0-9a-f]{16}")
+_NAME = re.compile(r"\d{5,}(-[0-9a-f]{16}){1,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

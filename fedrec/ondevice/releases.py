@@ -8,7 +8,6 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,30 +16,16 @@ from fedrec.errors import DataError, RefusedError, VerificationError
 from fedrec.files import write_atomically
 from fedrec.model.device_index import DEVICE_INDEX, DeviceIndex
 from fedrec.model.linear import LinearModel
+from fedrec.ondevice.installed import Installed, folder_name
 from fedrec.ondevice.nearest import GRAPHS, build_graph
 from fedrec.ondevice.release_check import require_usable
 from fedrec.ondevice.release_choice import Choice, read_choice, write_choice
-from fedrec.ondevice.release_copy import LEFT_OUT, place_copy
+from fedrec.ondevice.release_copy import LEFT_OUT, holds, place_copy
 from fedrec.release import Manifest, public_key, signed_manifest, verify_release
 
 SIGNER = "signer.pub"
 RELEASES = "releases"
 _LOCK = ".install.lock"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Installed:
-    """A release on this device. id: what it recommends with, as a hash; round: of its run."""
-
-    folder: Path
-    manifest: Manifest
-    id: str
-    round: int
-
-    @property
-    def run(self) -> str:
-        """The run that made it; rounds of different runs cannot be compared."""
-        return str(self.manifest.lineage["run"])
 
 
 def pin_signer(device: Path, key: Path) -> None:
@@ -65,13 +50,13 @@ def install(device: Path, source: Path, *, by_person: bool = False) -> Installed
     """
     key = _signer(device)
     manifest = verify_release(source, key, optional=LEFT_OUT)
-    name = _folder_name(manifest)
+    name = folder_name(manifest)
     with _locked(device):
         choice = read_choice(device)
         if choice and not by_person:
             _require_update(device, choice, manifest, name)
         folder = device / RELEASES / name
-        if not _holds(folder, key):
+        if not holds(folder, manifest, key):
             place_copy(source, folder, manifest, key, require_usable)
         _prepare_search(device, folder, manifest)
         if choice is None or choice.active != name:
@@ -122,8 +107,8 @@ def installed(device: Path) -> list[Installed]:
 def _prepare_search(device: Path, folder: Path, manifest: Manifest) -> None:
     """Make the search of a large catalogue fast before anybody waits for it."""
     model = LinearModel.open(folder, manifest, DeviceIndex.open(folder / DEVICE_INDEX))
-    # Without room for it every item is scored: slower, and the same list.
-    with suppress(OSError):
+    # Without room for it, or where it fails, every item is scored: slower, and the same list.
+    with suppress(OSError, MemoryError, RuntimeError):
         build_graph(device / GRAPHS, model)
 
 
@@ -145,25 +130,6 @@ def _require_update(device: Path, choice: Choice, manifest: Manifest, name: str)
             f"Release {manifest.id} is of round {manifest.lineage['round']}, and round {now} is active: an "
             "update never goes back. Ask for it by hand, or roll back."
         )
-
-
-def _folder_name(manifest: Manifest) -> str:
-    """The name under which a release is kept; made of checked parts, never of what its source is called."""
-    number, run = manifest.lineage.get("round"), manifest.lineage.get("run")
-    hexadecimal = (
-        isinstance(manifest.id, str) and len(manifest.id) == 16 and set(manifest.id) <= set("0123456789abcdef")
-    )
-    if not hexadecimal or type(number) is not int or number < 0 or not isinstance(run, str):
-        raise VerificationError("The manifest lacks a sound id, run or round. Do not use this release.")
-    return f"{number:05d}-{manifest.id}"
-
-
-def _holds(folder: Path, key: Ed25519PublicKey) -> bool:
-    """Whether a release lies there intact."""
-    try:
-        return folder.is_dir() and bool(verify_release(folder, key, optional=LEFT_OUT))
-    except VerificationError:
-        return False
 
 
 def _installed(folder: Path, key: Ed25519PublicKey) -> Installed:

@@ -1,9 +1,11 @@
 """Small signed releases in the form that devices take, made without torch, and devices that hold them."""
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -20,7 +22,7 @@ from fedrec.model.item_index import ItemIndex, build_index
 from fedrec.model.linear import ADAPTER_FILE, PRIOR_FILE
 from fedrec.model.onnx_encoder import ENCODER
 from fedrec.ondevice import releases
-from fedrec.release import publish_release, signing_key
+from fedrec.release import MANIFEST, SIGNATURE, Manifest, id_of, publish_release, signing_key
 from tests.ondevice.tiny_encoder import write_tiny_encoder
 
 NOW = 1_700_000_000
@@ -138,6 +140,18 @@ def a_device(folder: Path, release: Path) -> Path:
     releases.pin_signer(folder, release.parent / "signing.pub")
     releases.install(folder, release)
     return folder
+
+
+def signed_again(folder: Path, signer: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """What a careless or hostile signer would publish."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    before = manifest["id"]
+    change(manifest)
+    if manifest["id"] == before:
+        manifest["id"] = id_of(manifest["files"], manifest["lineage"])
+    content = Manifest(**manifest).content()
+    (folder / MANIFEST).write_bytes(content)
+    (folder / SIGNATURE).write_text(signing_key(signer).sign(content).hex())
 
 
 def an_event(item_id: str | None, kind: Kind = Kind.SAVE, *, time: int = NOW, **fields: object) -> Event:

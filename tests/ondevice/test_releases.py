@@ -1,6 +1,5 @@
 """Installing, switching and going back; most of all what must not be installed."""
 
-import json
 import os
 import random
 import shutil
@@ -20,9 +19,9 @@ from fedrec.errors import DataError, FedrecError, RefusedError, VerificationErro
 from fedrec.model.device_index import DEVICE_INDEX
 from fedrec.ondevice import releases
 from fedrec.ondevice.release_choice import CURRENT
-from fedrec.release import MANIFEST, SIGNATURE, Manifest, hash_file, signing_key
+from fedrec.release import MANIFEST, SIGNATURE, hash_file, signing_key
 
-from .device_worlds import World, a_release, a_world
+from .device_worlds import World, a_release, a_world, signed_again
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +49,6 @@ def source(tmp_path: Path, published: list[Path]) -> Path:
     return Path(shutil.copytree(published[1], tmp_path / "source"))
 
 
-def signed_again(folder: Path, signer: Path, change: Callable[[dict[str, object]], object]) -> None:
-    """What a careless or hostile signer would publish."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    content = Manifest(**manifest).content()
-    (folder / MANIFEST).write_bytes(content)
-    (folder / SIGNATURE).write_text(signing_key(signer).sign(content).hex())
-
-
 def rounds(device: Path) -> list[int]:
     return [each.round for each in releases.installed(device)]
 
@@ -76,7 +66,7 @@ def test_an_installed_release_is_active_and_verified(device: Path, published: li
     installed = releases.install(device, published[1])
     assert installed == releases.active(device)
     assert (installed.round, installed.run) == (1, "run-1")
-    assert installed.folder.name == published[1].name
+    assert installed.folder.name.startswith(published[1].name)
     assert installed.folder.parent.parent == device
     assert left_behind(device) == []
 
@@ -261,22 +251,22 @@ def test_a_path_that_leaves_the_folder_is_refused_even_if_it_is_signed(
 
 @pytest.mark.parametrize(
     "lineage",
-    [{"round": "../7"}, {"round": -1}, {"round": True}, {"round": None}, {"run": None}],
+    [{"round": "../7"}, {"round": -1}, {"round": 10**300}, {"round": True}, {"round": None}, {"run": None}],
 )
 def test_a_signed_manifest_cannot_name_the_folder_that_it_is_kept_in(
     device: Path, source: Path, published: list[Path], lineage: dict[str, object]
 ) -> None:
     signed_again(source, published[0].parent / "signing.key", lambda manifest: manifest["lineage"].update(lineage))  # type: ignore[attr-defined]
-    with pytest.raises(VerificationError, match="id, run or round"):
+    with pytest.raises(VerificationError, match="run or round"):
         releases.install(device, source)
 
 
-@pytest.mark.parametrize("given", ["", "../../x", "0" * 15, "G" * 16, 7])
-def test_a_signed_manifest_with_an_odd_id_is_refused(
+@pytest.mark.parametrize("given", ["", "../../x", "0" * 16, "G" * 16, 7, None, ["a"]])
+def test_a_signed_id_that_is_not_that_of_the_files_is_refused(
     device: Path, source: Path, published: list[Path], given: object
 ) -> None:
     signed_again(source, published[0].parent / "signing.key", lambda manifest: manifest.update(id=given))
-    with pytest.raises(VerificationError, match="id, run or round"):
+    with pytest.raises(VerificationError, match="id is not that of its files"):
         releases.install(device, source)
 
 
@@ -410,18 +400,16 @@ def test_a_full_disk_leaves_the_old_release_and_no_rubbish(
     device: Path, published: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     releases.install(device, published[0])
-    copy = shutil.copyfile
     left = [2]
 
-    def copy_until_full(source: Path, target: Path, **more: bool) -> object:
+    def until_full(*_: object) -> None:
         left[0] -= 1
         if not left[0]:
-            target.write_bytes(b"half")
             raise OSError(28, "No space left on device")
-        return copy(source, target, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfile", copy_until_full)
+        # Asked after each file, whose content is there by then.
+        patch.setattr(os, "fchmod", until_full)
         with pytest.raises(DataError, match="No space left on device"):
             releases.install(device, published[1])
     assert releases.active(device).round == 0
@@ -432,15 +420,13 @@ def test_a_full_disk_leaves_the_old_release_and_no_rubbish(
 def test_a_source_that_is_exchanged_while_it_is_copied_is_refused(
     device: Path, source: Path, published: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = shutil.copyfile
-
-    def exchange(original: Path, target: Path, **more: bool) -> object:
+    def exchange(*_: object) -> None:
         for path in source.rglob("*.*"):
             path.write_bytes((published[2] / path.relative_to(source)).read_bytes())
-        return copy(original, target, **more)
 
     releases.install(device, published[0])
-    monkeypatch.setattr(shutil, "copyfile", exchange)
+    # Asked after each file.
+    monkeypatch.setattr(os, "fchmod", exchange)
     with pytest.raises(VerificationError, match="was changed while it was copied"):
         releases.install(device, source)
     assert left_behind(device) == []
