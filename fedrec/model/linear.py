@@ -50,6 +50,10 @@ class Factor:
     a: Floats
     b: Floats
 
+    def fits(self, width: int, out: int) -> bool:
+        """Whether it maps `width` coordinates to `out`."""
+        return self.a.shape[1:] == (width,) and self.b.shape == (out, len(self.a))
+
     def apply(self, inputs: Floats) -> Floats:
         """(..., out) of (..., in)."""
         return np.asarray((inputs @ self.a.T) @ self.b.T, dtype=np.float32)
@@ -102,12 +106,11 @@ class LinearModel:
     def require_fitting(self) -> None:
         """Raise VerificationError unless prior and factors have the shapes that the index asks for."""
         items, width = len(self.index), self.index.width
-        outs = {name: factor.b.shape[0] for name, factor in self.factors.items()}
         fits = self.prior.shape == (items,) and all(
-            out == (items if name == "items" else width) and self.factors[name].a.shape[1] == width
-            for name, out in outs.items()
+            factor.fits(width, items if name == "items" else width) for name, factor in self.factors.items()
         )
-        if not fits or not all(np.isfinite(f.a).all() and np.isfinite(f.b).all() for f in self.factors.values()):
+        values = [self.prior, *(each for factor in self.factors.values() for each in (factor.a, factor.b))]
+        if not fits or not all(np.isfinite(each).all() for each in values):
             raise VerificationError("The release's adapter does not fit its item index. Fetch the release again.")
 
     def extended(self, index: Index) -> "LinearModel":
@@ -176,11 +179,15 @@ class LinearModel:
 
 def released_layout(manifest: Manifest) -> Layout:
     """The layout of a release's flat adapter, as its run wrote it; raises DataError if it did not."""
+    given = manifest.lineage
     try:
-        tensors = [(str(name), tuple(int(size) for size in shape)) for name, shape in manifest.lineage["tensors"]]
+        tensors = [(str(name), tuple(int(size) for size in shape)) for name, shape in given["tensors"]]
+        if not isinstance(given["layout"], str):
+            raise TypeError("its hash is no text")
+        layout = Layout(tuple(name for name, _ in tensors), tuple(shape for _, shape in tensors), given["layout"])
     except (KeyError, TypeError, ValueError):
         raise DataError("This release does not say how its adapter is laid out: it is too old for a device.") from None
-    return Layout(tuple(name for name, _ in tensors), tuple(shape for _, shape in tensors), manifest.lineage["layout"])
+    return layout
 
 
 def module_of(name: str) -> str:
@@ -199,4 +206,6 @@ def _factors(tensors: Mapping[str, Any]) -> dict[str, Factor]:
         if f".{_A}." not in name and f".{_B}." not in name:
             raise VerificationError("The release's adapter is not plain LoRA. Fetch the release again.")
         pairs.setdefault(module_of(name), {})["b" if f".{_B}." in name else "a"] = tensor.astype(np.float32)
+    if any(len(pair) != 2 for pair in pairs.values()):
+        raise VerificationError("The release's adapter holds one half of a LoRA pair. Fetch the release again.")
     return {name: Factor(**pair) for name, pair in pairs.items()}

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fedrec.errors import DataError
 from fedrec.model.catalogue_file import CatalogueFile, Codes, Ints
 
 
@@ -79,10 +78,9 @@ class DeviceCatalogue:
             published=int(self.published[row]) or None,
         )
 
-    def require_rows(self, item_ids: Sequence[str]) -> None:
-        """Raise DataError unless the items are these, in this order."""
-        if len(item_ids) != len(self) or any(self.item_id(row) != item_id for row, item_id in enumerate(item_ids)):
-            raise DataError("The catalogue and the index of this release name different items. Fetch it again.")
+    def has_rows(self, item_ids: Sequence[str]) -> bool:
+        """Whether the items are these, in this order."""
+        return len(item_ids) == len(self) and all(self.item_id(row) == item_id for row, item_id in enumerate(item_ids))
 
     def item_id(self, row: int) -> str:
         """The id of an item."""

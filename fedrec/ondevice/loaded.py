@@ -9,7 +9,7 @@ import numpy as np
 
 from fedrec.config import DataConfig
 from fedrec.config_file import parse_table
-from fedrec.data.entries import kind_weights
+from fedrec.data.entries import PositiveRule, kind_weights
 from fedrec.data.sequences import Bools, Floats, Ints
 from fedrec.errors import DataError
 from fedrec.model.catalogue_file import CATALOGUE
@@ -18,8 +18,8 @@ from fedrec.model.linear import LinearModel
 from fedrec.model.onnx_encoder import ENCODER, ENCODER_FACTS, OnnxEncoder
 from fedrec.ondevice.additions import Additions, read_additions, write_additions
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
+from fedrec.ondevice.installed import Installed
 from fedrec.ondevice.nearest import GRAPHS, Nearest, open_graph
-from fedrec.ondevice.releases import Installed
 
 ADDITIONS = "additions"
 _NEW_FOR = 30 * 86_400
@@ -32,7 +32,7 @@ class Released:
     """A release's own parts.
 
     encoder: None where texts cannot be read. nearest: None where every item is scored.
-    weights: of every kind of event.
+    weights: of every kind of event. rule: which events training aims at.
     """
 
     installed: Installed
@@ -42,6 +42,7 @@ class Released:
     encoder: OnnxEncoder | None
     nearest: Nearest | None
     weights: Mapping[str, float]
+    rule: PositiveRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +87,30 @@ def load(device: Path, installed: Installed) -> Loaded:
 
     Raises DataError or VerificationError where its files do not make a recommender.
     """
+    released = opened(installed, graphs=device / GRAPHS)
+    additions = read_additions(device / ADDITIONS, encoder_hash=released.index.encoder_hash)
+    return joined(released, _still_wanted(device, released, additions))
+
+
+def opened(installed: Installed, *, graphs: Path) -> Released:
+    """Open a release's own parts; graphs: the folder of those that search large catalogues.
+
+    Raises DataError, ConfigError or VerificationError where its files do not make a recommender.
+    """
     folder, manifest = installed.folder, installed.manifest
+    data = parse_table(DataConfig, manifest.lineage["data"])
     index = DeviceIndex.open(folder / DEVICE_INDEX)
     model = LinearModel.open(folder, manifest, index)
-    released = Released(
+    return Released(
         installed=installed,
         index=index,
         catalogue=DeviceCatalogue.open(folder / CATALOGUE),
         model=model,
         encoder=_encoder(folder, manifest.files),
-        nearest=open_graph(device / GRAPHS, model),
-        weights=kind_weights(parse_table(DataConfig, manifest.lineage["data"]).kind_weights),
+        nearest=open_graph(graphs, model),
+        weights=kind_weights(data.kind_weights),
+        rule=PositiveRule(kinds=data.positive_kinds, min_rating=data.min_rating, min_finished=data.min_finished),
     )
-    additions = read_additions(device / ADDITIONS, encoder_hash=index.encoder_hash)
-    return _joined(released, _still_wanted(device, released, additions))
 
 
 def with_items(device: Path, loaded: Loaded, items: Sequence[Item]) -> Loaded:
@@ -114,9 +125,9 @@ def with_items(device: Path, loaded: Loaded, items: Sequence[Item]) -> Loaded:
     if known:
         raise DataError(f"{known} of {len(items)} items to add are in the release already. Leave them out.")
     additions = loaded.additions.with_items(items, released.encoder)
-    joined = _joined(released, additions)
+    more = joined(released, additions)
     write_additions(device / ADDITIONS, additions)
-    return joined
+    return more
 
 
 def _still_wanted(device: Path, released: Released, additions: Additions) -> Additions:
@@ -129,8 +140,8 @@ def _still_wanted(device: Path, released: Released, additions: Additions) -> Add
     return additions.only(lambda item: released.index.row_of(item.item_id) is None)
 
 
-def _joined(released: Released, additions: Additions) -> Loaded:
-    """The release with these items behind its own."""
+def joined(released: Released, additions: Additions) -> Loaded:
+    """A release with these items behind its own."""
     index, catalogue = released.index, released.catalogue
     # What another encoder made waits on the disk for a release that has that encoder.
     if len(additions) and additions.encoder_hash == index.encoder_hash:

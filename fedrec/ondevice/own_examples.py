@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fedrec.config import DataConfig, ModelConfig, TrainingConfig
-from fedrec.config_file import parse_table
-from fedrec.data.entries import PositiveRule, history_of, is_query, kind_weights
+from fedrec.config import ModelConfig, TrainingConfig
+from fedrec.data.entries import history_of, is_query
 from fedrec.data.sequences import Floats, History
 from fedrec.data.store.store import Store, StoredEvent
 from fedrec.ondevice.loaded import Released
@@ -18,8 +17,6 @@ def own_history(store: Store, released: Released) -> tuple[History, Floats]:
 
     Events of items that the release lacks are left out, as a server's data set leaves them out.
     """
-    data = parse_table(DataConfig, released.installed.manifest.lineage["data"])
-    rule = PositiveRule(kinds=data.positive_kinds, min_rating=data.min_rating, min_finished=data.min_finished)
     texts = TextVectors(store, released.encoder, released.index.whitening)
     kept: list[StoredEvent] = []
     rows: list[int] = []
@@ -44,8 +41,8 @@ def own_history(store: Store, released: Released) -> tuple[History, Floats]:
     history = history_of(
         [each.event for each in kept],
         np.array(rows, dtype=np.int64),
-        rule=rule,
-        weights=kind_weights(data.kind_weights),
+        rule=released.rule,
+        weights=released.weights,
     )
     return history, vectors
 
