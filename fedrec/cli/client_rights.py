@@ -94,9 +94,10 @@ def export(
     """Everything that the device keeps of the person, in words that a person can read; never a key."""
     from fedrec.data.store.store import Store
     from fedrec.files import write_atomically
+    from fedrec.ondevice.rights import exported
 
     with Store.open(device) as store:
-        content = json.dumps(store.export(), indent=2)
+        content = json.dumps(exported(device, store), indent=2)
     if out is None:
         typer.echo(content)
         return
@@ -111,11 +112,12 @@ def erase(
 ) -> None:
     """Erase everything of the person from this device."""
     from fedrec.data.store.store import Store
+    from fedrec.ondevice.rights import erase as erase_device
 
     if not yes and not typer.confirm(f"Erase everything of the person in {device}? {_RECALL} Go on?", err=True):
         raise RefusedError("Nothing was erased. Answer y, or give --yes.")
     with Store.open(device) as store:
-        said = store.erase()
+        said = erase_device(device, store)
     typer.echo(json.dumps({"said": said}) if as_json else said)
 
 

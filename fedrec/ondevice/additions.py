@@ -1,10 +1,12 @@
 """Items that were added on this device: recommendable by their text at once, kept over restarts and releases.
 
-They are public: the folder holds what the product's catalogue says of them, and their
-embeddings, so that neither a restart nor a new release needs the encoder.
+What the file says of them is public: the product's catalogue, and their embeddings, so that
+neither a restart nor a new release needs the encoder. Which items were added on one device
+can tell of a person: the file is the owner's alone, and goes when the person erases.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,10 +17,11 @@ from safetensors.numpy import save
 
 from fedrec.data.sequences import Floats
 from fedrec.errors import DataError
-from fedrec.files import write_atomically
+from fedrec.files import sync_folder, write_atomically
 from fedrec.ondevice.catalogue import Item
 from fedrec.ondevice.texts import Encoder
 
+ADDITIONS = "additions"
 FILE = "items.safetensors"
 _FORMAT = "fedrec-additions/1"
 
@@ -99,8 +102,15 @@ def write_additions(folder: Path, additions: Additions) -> None:
         "items": json.dumps([asdict(item) for item in additions.items], ensure_ascii=False),
     }
     content = save({"embeddings": np.ascontiguousarray(additions.embeddings)}, facts)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(path, content, mode=0o600)
+
+
+def forget_additions(folder: Path) -> None:
+    """Nothing that was added is on the disk any more, nor a draft of it that a power cut left."""
+    if folder.exists():
+        shutil.rmtree(folder)
+        sync_folder(folder.parent)
 
 
 def _require_sound(items: Sequence[Item]) -> None:

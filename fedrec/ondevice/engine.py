@@ -24,15 +24,16 @@ from fedrec.errors import FedrecError
 from fedrec.model.device_index import DeviceIndex
 from fedrec.model.linear import LinearModel
 from fedrec.ondevice import feedback as opinions
-from fedrec.ondevice import personal, releases
+from fedrec.ondevice import personal, releases, rights
 from fedrec.ondevice import profile as profiles
+from fedrec.ondevice.additions import ADDITIONS, FILE
 from fedrec.ondevice.beside import Beside
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
 from fedrec.ondevice.context import NO_CONTEXT, Context
 from fedrec.ondevice.explain import Explanation, reasons_of
 from fedrec.ondevice.feedback import Feedback
 from fedrec.ondevice.installed import Installed
-from fedrec.ondevice.loaded import Loaded, load, with_items
+from fedrec.ondevice.loaded import Loaded, load, with_items, without_additions
 from fedrec.ondevice.parts import parts_of
 from fedrec.ondevice.person import STEERING, Person, learned
 from fedrec.ondevice.profile import Profile
@@ -40,7 +41,8 @@ from fedrec.ondevice.recommending import Recommendations, recommended
 from fedrec.ondevice.release_choice import CURRENT
 from fedrec.ondevice.rerank import Steering
 
-Stamp = tuple[int, int] | None
+# When the choice of a release and the items added here were last written.
+Stamp = tuple[tuple[int, int] | None, tuple[int, int] | None]
 
 
 class Engine:
@@ -247,7 +249,8 @@ class Engine:
         """
         with self._lock:
             self._notice()
-            self._use(with_items(self.device, self._loaded, items), self._stamp)
+            more = with_items(self.device, self._loaded, items)
+            self._use(more, (self._stamp[0], _changed_at(self.device / ADDITIONS / FILE)))
 
     def install_release(self, source: Path, *, by_person: bool = False) -> Installed:
         """Verify and install a release, and recommend with it from now on; see `releases.install`."""
@@ -275,14 +278,15 @@ class Engine:
             return gone
 
     def export(self) -> dict[str, Any]:
-        """Everything that the device holds about the person."""
-        return self.store.export()
+        """Everything that the device holds about the person, the items that were added here included."""
+        with self._lock:
+            return rights.exported(self.device, self.store)
 
     def erase(self) -> str:
         """Nothing of the person is left on this device; returns what to tell them."""
         with self._learning.settled():
-            told = self.store.erase()
-            self._read_store()
+            told = rights.erase(self.device, self.store)
+            self._use(without_additions(self._loaded), (self._stamp[0], None))
             return told
 
     def _forget_old(self) -> int:
@@ -338,9 +342,14 @@ class Engine:
 
 
 def _stamp(device: Path) -> Stamp:
-    """Changes when another release was chosen; the file is replaced, never written to. None where there is none."""
+    """Changes when another release was chosen, or other items were added or erased, by whichever process."""
+    return _changed_at(device / CURRENT), _changed_at(device / ADDITIONS / FILE)
+
+
+def _changed_at(path: Path) -> tuple[int, int] | None:
+    """Differs after every change of a file that is replaced and never written to; None where there is none."""
     try:
-        found = (device / CURRENT).stat()
+        found = path.stat()
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns

@@ -1,6 +1,7 @@
 """A release as the engine uses it: its parts open, with what was added on the device behind them. Public plane."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,12 +17,11 @@ from fedrec.model.catalogue_file import CATALOGUE
 from fedrec.model.device_index import DEVICE_INDEX, DeviceIndex
 from fedrec.model.linear import LinearModel
 from fedrec.model.onnx_encoder import ENCODER, ENCODER_FACTS, OnnxEncoder
-from fedrec.ondevice.additions import Additions, read_additions, write_additions
+from fedrec.ondevice.additions import ADDITIONS, Additions, no_additions, read_additions, write_additions
 from fedrec.ondevice.catalogue import DeviceCatalogue, Item
 from fedrec.ondevice.installed import Installed
 from fedrec.ondevice.nearest import GRAPHS, Nearest, open_graph
 
-ADDITIONS = "additions"
 _NEW_FOR = 30 * 86_400
 # Outside the most popular fifth of the catalogue, as `long_tail_share` of the evaluation has it.
 _HEAD = 0.2
@@ -130,12 +130,19 @@ def with_items(device: Path, loaded: Loaded, items: Sequence[Item]) -> Loaded:
     return more
 
 
+def without_additions(loaded: Loaded) -> Loaded:
+    """The same release with its own items alone; the disk stays as it is."""
+    return joined(loaded.released, no_additions(loaded.released.index.encoder_hash))
+
+
 def _still_wanted(device: Path, released: Released, additions: Additions) -> Additions:
     """What was added and is not in the release by now, under the release's encoder if that can be run."""
     if released.encoder is not None and len(additions) and additions.encoder_hash != released.encoder.hash:
-        additions = additions.under(released.encoder)
-        # Encoding many items again takes seconds: the next start is spared them.
-        write_additions(device / ADDITIONS, additions)
+        # Where this encoder fails at one of them, they wait for another release.
+        with suppress(DataError):
+            additions = additions.under(released.encoder)
+            # Encoding many items again takes seconds: the next start is spared them.
+            write_additions(device / ADDITIONS, additions)
     # The disk keeps what the release has by now: after a roll-back it is needed again.
     return additions.only(lambda item: released.index.row_of(item.item_id) is None)
 

@@ -1,16 +1,19 @@
 """Items added on the device: recommendable at once by their text, over restarts and releases."""
 
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fedrec.errors import DataError
-from fedrec.ondevice.additions import FILE
+from fedrec.data.store.store import Store
+from fedrec.errors import DataError, FedrecError
+from fedrec.model.onnx_encoder import MODEL_FILE
+from fedrec.ondevice import rights
+from fedrec.ondevice.additions import ADDITIONS, FILE
 from fedrec.ondevice.catalogue import Item
 from fedrec.ondevice.engine import Engine
-from fedrec.ondevice.loaded import ADDITIONS
 from fedrec.ondevice.rerank import NEW, Steering
 from tests.ondevice.device_worlds import NOW, a_device, a_release, a_text_world, a_world, an_event
 
@@ -160,3 +163,67 @@ def test_a_file_of_additions_that_cannot_be_read_says_what_to_do(device: Path) -
     (device / ADDITIONS / FILE).write_bytes(b"not a table")
     with pytest.raises(DataError, match="Remove it"):
         Engine.open(device, keys="file")
+
+
+def test_an_encoder_that_fails_lets_additions_wait(engine: Engine, published: Path, tmp_path: Path) -> None:
+    engine.add_items([BOAT])
+    broken = a_text_world(tmp_path / "broken", digest="f" * 64, seed=5)
+    (tmp_path / "broken" / MODEL_FILE).write_bytes(b"no model")
+    engine.install_release(a_release(published.parent, broken, round_number=2))
+    assert len(engine.catalogue) == 40
+    engine.roll_back()
+    assert len(engine.catalogue) == 41
+
+
+# Which items were added on a device can tell of a person.
+
+
+def test_only_the_owner_reads_what_was_added(engine: Engine, device: Path) -> None:
+    engine.add_items([BOAT])
+    assert stat.S_IMODE((device / ADDITIONS / FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE((device / ADDITIONS).stat().st_mode) == 0o700
+
+
+def test_an_export_names_what_was_added(engine: Engine) -> None:
+    assert engine.export()["added_items"] == []
+    engine.add_items([BOAT, STEW])
+    assert engine.export()["added_items"] == [
+        {"item_id": "boat", "title": "sail anchor"},
+        {"item_id": "stew", "title": "bread spice"},
+    ]
+
+
+def test_an_erasure_takes_what_was_added_with_it(engine: Engine, device: Path) -> None:
+    sailor(engine)
+    engine.add_items([BOAT])
+    (device / ADDITIONS / f".{FILE}.cut-short").write_bytes(b"half a boat")
+    engine.erase()
+    assert not (device / ADDITIONS).exists()
+    assert len(engine.catalogue) == 40
+    assert engine.export()["added_items"] == []
+    engine.add_items([STEW])
+    assert [item["item_id"] for item in engine.export()["added_items"]] == ["stew"]
+
+
+def test_an_erasure_that_is_cut_short_has_taken_what_was_added(engine: Engine, device: Path) -> None:
+    engine.add_items([BOAT])
+    # Whatever goes wrong in the store: it goes on erasing at its next opening, and knows of no additions.
+    engine.store.close()
+    with pytest.raises(FedrecError):
+        engine.erase()
+    assert not (device / ADDITIONS).exists()
+
+
+def test_an_erasure_by_another_process_is_noticed(engine: Engine, device: Path) -> None:
+    engine.add_items([BOAT])
+    with Store.open(device, keys="file") as store:
+        rights.erase(device, store)
+    assert len(engine.recommend(41).items) == 40
+    engine.add_items([STEW])
+    assert [item["item_id"] for item in engine.export()["added_items"]] == ["stew"]
+
+
+def test_an_item_that_another_process_adds_is_noticed(engine: Engine, device: Path) -> None:
+    with Engine.open(device, keys="file", now=lambda: NOW) as other:
+        other.add_items([BOAT])
+    assert len(engine.recommend(41).items) == 41
