@@ -52,11 +52,18 @@ def init(
     _tell(device, installed, as_json=as_json)
 
 
-def update(device: Device, release: ReleaseFolder, as_json: AsJson = False) -> None:
-    """Verify another release of the same signer, and recommend with it from now on."""
+def update(
+    device: Device,
+    release: ReleaseFolder,
+    this_one: Annotated[
+        bool, typer.Option("--this-one", help="Take exactly this release, even an older one or one of another run.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a later release of the same signer and run, and recommend with it from now on."""
     from fedrec.ondevice.releases import install
 
-    _tell(device, install(device, release, by_person=True), as_json=as_json)
+    _tell(device, install(device, release, by_person=this_one), as_json=as_json)
 
 
 def rollback(device: Device, as_json: AsJson = False) -> None:

@@ -117,18 +117,21 @@ def _require_update(device: Path, choice: Choice, manifest: Manifest, name: str)
     if name == choice.active:
         return
     if name in choice.set_aside:
-        raise RefusedError(f"Release {manifest.id} was rolled back from on this device. Ask for it by hand to return.")
+        raise RefusedError(
+            f"Release {manifest.id} was rolled back from on this device. Ask for it with `--this-one` to return."
+        )
     now = int(choice.active.partition("-")[0])
     # An active release that is damaged can no longer say which run it is of; its name says the round.
     with suppress(VerificationError):
         if manifest.lineage["run"] != _installed(device / RELEASES / choice.active, _signer(device)).run:
             raise RefusedError(
-                f"Release {manifest.id} is of another run than the active one. Ask for it by hand to change runs."
+                f"Release {manifest.id} is of another run than the active one. "
+                "Ask for it with `--this-one` to change runs."
             )
     if manifest.lineage["round"] <= now:
         raise RefusedError(
             f"Release {manifest.id} is of round {manifest.lineage['round']}, and round {now} is active: an "
-            "update never goes back. Ask for it by hand, or roll back."
+            "update never goes back. Ask for it with `--this-one`, or roll back."
         )
 
 

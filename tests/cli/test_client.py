@@ -15,8 +15,10 @@ from typer.testing import CliRunner
 
 from fedrec.cli.client import app
 from fedrec.errors import ConfigError, DataError, FedrecError, RefusedError
+from fedrec.ondevice.catalogue import Item
+from fedrec.ondevice.engine import Engine
 from tests import private_devices as private_worlds
-from tests.ondevice.device_worlds import a_device, a_release, a_world
+from tests.ondevice.device_worlds import a_device, a_release, a_text_world, a_world
 
 FEDREC = Path(sys.executable).with_name("fedrec")
 
@@ -183,12 +185,38 @@ def test_erasing_asks_first_and_then_leaves_nothing(device: Path) -> None:
     assert "said" in answered("erase", device, "--yes")
 
 
+def test_what_was_added_is_exported_and_erased_too(tmp_path: Path) -> None:
+    world = a_text_world(tmp_path / "encoder")
+    device = a_device(tmp_path / "device", a_release(tmp_path / "published", world))
+    with Engine.open(device) as engine:
+        engine.add_items([Item(item_id="boat", title="sail anchor")])
+    assert answered("export", device)["added_items"] == [{"item_id": "boat", "title": "sail anchor"}]
+    told("erase", device, "--yes")
+    assert not (device / "additions").exists()
+    assert answered("export", device)["added_items"] == []
+
+
 def test_a_release_is_changed_and_gone_back_from(device: Path, release: Path) -> None:
     newer = a_release(release.parent, a_world(60), round_number=3)
     assert answered("update", device, "--release", newer)["round"] == 3
     assert answered("rollback", device)["round"] == 0
     with pytest.raises(RefusedError, match="no earlier release"):
         told("rollback", device)
+
+
+def test_an_update_goes_back_or_to_another_run_only_where_the_person_asks_for_that_release(
+    device: Path, release: Path
+) -> None:
+    newer = a_release(release.parent, a_world(60), round_number=3)
+    other = a_release(release.parent, a_world(60, seed=1), round_number=9, run="run-2")
+    told("update", device, "--release", newer)
+    with pytest.raises(RefusedError, match=r"never goes back.*--this-one"):
+        told("update", device, "--release", release)
+    with pytest.raises(RefusedError, match=r"of another run.*--this-one"):
+        told("update", device, "--release", other)
+    assert answered("update", device, "--release", newer)["round"] == 3
+    assert answered("update", device, "--release", release, "--this-one")["round"] == 0
+    assert answered("update", device, "--release", other, "--this-one")["round"] == 9
 
 
 @pytest.mark.parametrize("command", [["recommend"], ["privacy"], ["undo"], ["export"], ["rollback"], ["page"]])
