@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -74,7 +74,13 @@ class Page:
         return self.browser.find_element(By.CSS_SELECTOR, selector)
 
     def click(self, selector: str) -> None:
-        self.one(selector).click()
+        for _ in range(20):
+            try:
+                self.one(selector).click()
+                return
+            except StaleElementReferenceException:  # the page drew it anew between finding and clicking
+                time.sleep(0.1)
+        raise AssertionError(f"{selector} is drawn anew all the time")
 
     def text(self, selector: str) -> str:
         return " ".join(element.text for element in self.all(selector))
