@@ -247,7 +247,9 @@ _NOT_COVERED_BY_UNIT = {
 _NEVER_COVERED = (
     "Who took part, when, from which address, and how much was sent.",
     "How often a client had to begin a round again after an interruption: that number leaves it with its reply.",
-    "That a client refused to take part. Once it has paid it answers with one noised vector, whatever went wrong.",
+    "That a client refused to take part: its owner said no, or the device is in use, on battery or on a network that "
+    "costs. Once it has paid it answers with one vector of fixed size, whatever went wrong.",
+    "How long a client takes to answer a round that it has paid for: a longer history takes longer.",
     "The choice of settings: trying several on the same people and keeping the best is not charged.",
     "Validation and test figures: the simulator computes them from raw data, without noise.",
     "Facts about groups: what many people have in common is learned with or without any one of them, and people "
