@@ -1,0 +1,100 @@
+"""Where an aggregation service keeps what: its keys, its database, and one run per catalogue."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedrec.errors import ConfigError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFolder:
+    """The paths of a service; made by `fedrec server init`."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "service.toml"
+
+    @property
+    def app(self) -> Path:
+        """The Flower app that is shipped to the SuperLink."""
+        return self.path / "app"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.keys / "ca.crt"
+
+    @property
+    def server_certificate(self) -> Path:
+        return self.keys / "server.crt"
+
+    @property
+    def server_key(self) -> Path:
+        return self.keys / "server.key"
+
+    @property
+    def signing_key(self) -> Path:
+        """Signs releases, what devices are told to use, and the directory of identity keys."""
+        return self.keys / "signing.key"
+
+    @property
+    def operator_token(self) -> Path:
+        return self.keys / "operator.token"
+
+    @property
+    def superlink_database(self) -> Path:
+        return self.path / "superlink.db"
+
+    @property
+    def flower_home(self) -> Path:
+        return self.path / "flwr"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "service.lock"
+
+    @property
+    def catalogues(self) -> Path:
+        return self.path / "catalogues"
+
+    def names(self) -> list[str]:
+        """The catalogues that are served, in order."""
+        found = self.catalogues.iterdir() if self.catalogues.is_dir() else ()
+        return sorted(folder.name for folder in found if (folder / "scenario.toml").is_file())
+
+    def catalogue(self, name: str) -> "CatalogueFolder":
+        """One catalogue's part; raises ConfigError for a name that is none."""
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"`{name[:64]}` is no name of a catalogue: use a-z, 0-9, - and _, at most 63.")
+        return CatalogueFolder(self.catalogues / name)
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueFolder:
+    """One catalogue: its items, its scenario, and its run with a ledger of its own."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def scenario(self) -> Path:
+        return self.path / "scenario.toml"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
