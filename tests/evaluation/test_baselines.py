@@ -7,6 +7,7 @@ import pytest
 
 from fedrec.data.dataset import Dataset
 from fedrec.data.importers.movielens import import_movielens
+from fedrec.data.importers.user_keys import write_key
 from fedrec.data.splits import Split, leave_one_out, load_sequences
 from fedrec.errors import ConfigError
 from fedrec.evaluation.baselines import (
@@ -224,7 +225,9 @@ def test_text_baselines_are_left_out_without_vectors_and_unknown_names_are_refus
 
 @pytest.mark.slow
 def test_on_movielens_co_occurrence_and_recency_beat_popularity(tmp_path):
-    import_movielens(latest_small(), out=tmp_path / "ml")
+    # Ties in time are ordered by who did it: another key of the user ids moves the figures of 610 people by a fifth.
+    write_key(tmp_path / "key", bytes(32))
+    import_movielens(latest_small(), out=tmp_path / "ml", user_key=tmp_path / "key")
     split = leave_one_out(load_sequences(Dataset.open(tmp_path / "ml")))
     fitted = all_baselines(split, None, seed=0)
     found = {name: each.validation.metrics["ndcg@10"].value for name, each in fitted.items()}
