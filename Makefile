@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test check study audit edge lock clean
+.PHONY: setup demo test check study audit edge chaos lock clean
 
 setup: $(STAMP)
 
@@ -29,14 +29,14 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not slow and not flower and not browser and not study and not audit and not edge"
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not slow and not flower and not browser and not deploy and not study and not audit and not edge and not chaos"
 
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not study and not audit and not edge"
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not study and not audit and not edge and not chaos"
 
 # Real data and whole scenarios: minutes each, with the figures that the README quotes.
 study: setup
@@ -49,6 +49,12 @@ audit: setup
 # fedrec[edge] in an environment of its own: how large it is, and that a device works in it.
 edge: setup
 	$(BIN)/pytest -m edge tests/test_edge_environment.py
+
+# A whole service under faults drawn at random; CI draws 12 over 6 rounds.
+FAULTS ?= 50
+ROUNDS ?= 20
+chaos: setup
+	FEDREC_CHAOS_FAULTS=$(FAULTS) FEDREC_CHAOS_ROUNDS=$(ROUNDS) OMP_NUM_THREADS=1 $(BIN)/pytest -m chaos tests/service
 
 # Renew the lock from a fresh resolution of pyproject.toml; review the difference before you commit it.
 lock:
