@@ -9,14 +9,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from fedrec import __version__
-from fedrec.agent.answers import Answer, refusal
-from fedrec.agent.guard import Access, Guard
-from fedrec.agent.limits import Limits
 from fedrec.agent.routes import door, lists, rights, taste
 from fedrec.agent.routes.asking import NotHereError
-from fedrec.agent.sessions import Sessions
 from fedrec.errors import FedrecError, RefusedError
 from fedrec.ondevice.engine import Engine
+from fedrec.web.answers import Answer, refusal
+from fedrec.web.guard import Access, Guard
+from fedrec.web.limits import Limits
+from fedrec.web.sessions import Sessions
 
 _ABOUT = (
     "Recommendations of one device, for the person who holds it. Listens on loopback only. Every request but `/hello`, "

@@ -21,10 +21,10 @@ from urllib.parse import quote, urlencode
 
 from fedrec.agent import wire
 from fedrec.agent.running import PORT_FILE
-from fedrec.agent.sessions import same
 from fedrec.agent.tokens import proof, running_token
 from fedrec.data.events import Event
 from fedrec.errors import DataError, RefusedError
+from fedrec.web.sessions import same
 
 if TYPE_CHECKING:
     from fedrec.ondevice.catalogue import Item

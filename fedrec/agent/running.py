@@ -25,8 +25,8 @@ def running_agent(
     """
     # Lazily: reading the token and the port of a running agent needs no web library.
     from fedrec.agent.app import create_app
-    from fedrec.agent.serve import listen, serve
     from fedrec.ondevice.engine import Engine
+    from fedrec.web.serve import listen, serve
 
     with Engine.open(device) as engine, listen(port) as listening:
         taken = int(listening.getsockname()[1])

@@ -23,8 +23,6 @@ import polars as pl
 
 from fedrec.agent.app import create_app
 from fedrec.agent.client import AgentClient
-from fedrec.agent.limits import Limits
-from fedrec.agent.serve import listen, serve
 from fedrec.agent.tokens import agent_token
 from fedrec.data.dataset import Dataset, DatasetWriter
 from fedrec.data.events import Event, Kind
@@ -33,6 +31,8 @@ from fedrec.data.store.store import Store
 from fedrec.evaluation.metrics import Estimate, bootstrap, bootstrap_difference
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.releases import install, pin_signer
+from fedrec.web.limits import Limits
+from fedrec.web.serve import listen, serve
 
 RECIPE = Path(__file__).parents[1] / "movielens_small.toml"
 KEPT = 0.8

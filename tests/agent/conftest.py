@@ -11,9 +11,9 @@ import pytest
 from fastapi import FastAPI
 
 from fedrec.agent.app import create_app
-from fedrec.agent.limits import Limits
 from fedrec.agent.tokens import agent_token
 from fedrec.ondevice.engine import Engine
+from fedrec.web.limits import Limits
 from tests.agent.worlds import HOSTILE, a_private_release
 from tests.ondevice.device_worlds import a_device, a_release, a_text_world, a_world
 

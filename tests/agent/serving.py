@@ -6,10 +6,10 @@ from threading import Event, Thread
 from typing import Any
 
 from fedrec.agent.app import create_app
-from fedrec.agent.limits import Limits
-from fedrec.agent.serve import Server, listen
 from fedrec.agent.tokens import agent_token
 from fedrec.ondevice.engine import Engine
+from fedrec.web.limits import Limits
+from fedrec.web.serve import Server, listen
 
 _START_SECONDS = 30
 

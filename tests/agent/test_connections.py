@@ -11,10 +11,10 @@ from contextlib import ExitStack
 import pytest
 
 from fedrec.agent.client import AgentClient
-from fedrec.agent.connections import MOST, Connection
-from fedrec.agent.faults import LoopFaults
 from fedrec.agent.tokens import running_token
 from fedrec.ondevice.engine import Engine
+from fedrec.web.connections import MOST, Connection
+from fedrec.web.faults import LoopFaults
 from tests.agent.serving import listening
 
 SECONDS = 0.4

@@ -6,7 +6,7 @@ from threading import Event
 from urllib.parse import unquote, urlsplit
 
 from fedrec.agent.opening import FILE, close_way, open_page
-from fedrec.agent.sessions import TICKET_SECONDS, Sessions
+from fedrec.web.sessions import TICKET_SECONDS, Sessions
 
 ADDRESS = "http://127.0.0.1:8799/#ticket=a-ticket"
 

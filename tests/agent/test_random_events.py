@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fedrec.agent.limits import Limits
 from fedrec.data.events import TEXT_KINDS, Kind
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.feedback import Action
+from fedrec.web.limits import Limits
 from tests.agent.conftest import Agent, Caller, an_agent
 
 EVENTS = 10_000

@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from fedrec.agent.sessions import Sessions
 from fedrec.agent.wire import Failure
 from fedrec.errors import DataError
 from fedrec.ondevice.engine import Engine
+from fedrec.web.sessions import Sessions
 
 # Said once for every route: what the guard, the reader of requests and the engine may answer.
 REFUSALS: dict[int | str, dict[str, Any]] = {

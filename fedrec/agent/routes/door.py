@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from fedrec.agent.guard import DOOR, HELLO, cookie_of
 from fedrec.agent.routes.asking import REFUSALS, Entrance
 from fedrec.agent.schemas import Ticket
 from fedrec.agent.tokens import proof
 from fedrec.agent.wire import Entered, Hello, PageAddress
 from fedrec.errors import RefusedError
+from fedrec.web.guard import DOOR, HELLO, cookie_of
 
 _TYPES = MappingProxyType({".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"})
 

@@ -8,9 +8,9 @@ from typing import Self
 import uvicorn
 from fastapi import FastAPI
 
-from fedrec.agent.connections import ACCEPTED_AT_ONCE, Connection
-from fedrec.agent.faults import LoopFaults
 from fedrec.errors import DataError
+from fedrec.web.connections import ACCEPTED_AT_ONCE, Connection
+from fedrec.web.faults import LoopFaults
 
 LOOPBACK = "127.0.0.1"
 _WAITING = 1024

@@ -8,11 +8,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fedrec.agent.answers import HEADERS, Answer, refusal
-from fedrec.agent.connections import LET_IN
-from fedrec.agent.faults import report
-from fedrec.agent.limits import Buckets, Limits
-from fedrec.agent.sessions import Sessions, same
+from fedrec.web.answers import HEADERS, Answer, refusal
+from fedrec.web.connections import LET_IN
+from fedrec.web.faults import report
+from fedrec.web.limits import Buckets, Limits
+from fedrec.web.sessions import Sessions, same
 
 SECRET_HEADER = "X-Fedrec-Secret"  # noqa: S105
 # The page's own files hold nothing about anybody; the door is where a ticket is shown.
