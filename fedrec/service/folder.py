@@ -29,6 +29,10 @@ class ServiceFolder:
         return self.path / "keys"
 
     @property
+    def ca_key(self) -> Path:
+        return self.keys / "ca.key"
+
+    @property
     def ca_certificate(self) -> Path:
         return self.keys / "ca.crt"
 
@@ -39,6 +43,16 @@ class ServiceFolder:
     @property
     def server_key(self) -> Path:
         return self.keys / "server.key"
+
+    @property
+    def public_certificate(self) -> Path:
+        """What the proxy shows where the operator brought a certificate."""
+        return self.keys / "public.crt"
+
+    @property
+    def public_key(self) -> Path:
+        """The private key of that certificate."""
+        return self.keys / "public.key"
 
     @property
     def signing_key(self) -> Path:
