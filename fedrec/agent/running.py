@@ -26,7 +26,7 @@ def running_agent(
     # Lazily: reading the token and the port of a running agent needs no web library.
     from fedrec.agent.app import create_app
     from fedrec.ondevice.engine import Engine
-    from fedrec.web.serve import listen, serve
+    from fedrec.web.serve import Running, listen, serve
 
     with Engine.open(device) as engine, listen(port) as listening:
         taken = int(listening.getsockname()[1])
@@ -44,7 +44,7 @@ def running_agent(
                 open_page(device, address, waiting=lambda: app.state.sessions.awaits(ticket), browse=browse)
 
         try:
-            serve(app, listening, ready=say)
+            serve(app, listening, running=Running(service="agent", ready=say))
         finally:
             close_way(device)
             _withdraw(device, {PORT_FILE: str(taken), FILE: token})

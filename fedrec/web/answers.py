@@ -1,4 +1,4 @@
-"""What every answer of the agent carries, and how it says no: one clear line of JSON."""
+"""What every answer of a service carries, and how it says no: one clear line of JSON."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The agent's connections: few at once, each request whole within seconds, strangers dropped first.
+"""A service's connections: few at once, each request whole within seconds, strangers dropped first.
 
 Whoever is on this machine can connect. Without these bounds a stranger who sends nothing, or a
 byte now and then, would take every file descriptor and much memory of a small computer.

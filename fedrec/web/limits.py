@@ -1,4 +1,4 @@
-"""How much may be asked of the agent: bytes in one request, and requests in a time."""
+"""How much may be asked of a service: bytes in one request, and requests in a time."""
 
 import math
 import time

@@ -1,19 +1,39 @@
-"""The agent as a running service: on 127.0.0.1 and nowhere else, with no log of who asked for what."""
+"""A service that runs: on 127.0.0.1 and nowhere else, with no log of who asked for what."""
 
 import asyncio
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from fedrec.errors import DataError
-from fedrec.web.connections import ACCEPTED_AT_ONCE, Connection
+from fedrec.web.connections import ACCEPTED_AT_ONCE, MOST, Connection
 from fedrec.web.faults import LoopFaults
 
 LOOPBACK = "127.0.0.1"
 _WAITING = 1024
+
+
+def _nothing() -> None:
+    """What happens where nobody asked for more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What a running service is to its surroundings.
+
+    service: its name, before each line of its faults. most: connections at once; what is
+    public needs more of them than one person's page. ready: called once requests are taken.
+    closing: called when it is told to stop, before it waits for answers that are under way.
+    """
+
+    service: str
+    most: int = MOST
+    ready: Callable[[], None] = _nothing
+    closing: Callable[[], None] = _nothing
 
 
 def listen(port: int) -> socket.socket:
@@ -32,26 +52,26 @@ def listen(port: int) -> socket.socket:
     return made
 
 
-def serve(app: FastAPI, listening: socket.socket, *, ready: Callable[[], None] = lambda: None) -> None:
-    """Answer requests until a signal says stop; `ready` is called once requests are taken."""
-    Server.of(app, ready).run(sockets=[listening])
+def serve(app: ASGIApp, listening: socket.socket, *, running: Running) -> None:
+    """Answer requests until a signal says stop."""
+    Server.of(app, running).run(sockets=[listening])
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it is there."""
+    """uvicorn's server, which says when it is there and when it ends."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, running: Running) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._running = running
 
     @classmethod
-    def of(cls, app: FastAPI, ready: Callable[[], None]) -> Self:
-        """A server of the agent that logs nothing of what it is asked."""
+    def of(cls, app: ASGIApp, running: Running) -> Self:
+        """A server of an application that logs nothing of what it is asked."""
         config = uvicorn.Config(
             app,
             # The plain ones: what a small computer has, whatever else is installed here.
             loop="asyncio",
-            http=Connection,
+            http=type("Connection", (Connection,), {"most": running.most}),
             backlog=ACCEPTED_AT_ONCE,
             ws="none",
             lifespan="off",
@@ -62,13 +82,18 @@ class Server(uvicorn.Server):
             timeout_keep_alive=30,
             timeout_graceful_shutdown=5,
         )
-        return cls(config, ready)
+        return cls(config, running)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take requests, then say so."""
-        asyncio.get_running_loop().set_exception_handler(LoopFaults())
+        asyncio.get_running_loop().set_exception_handler(LoopFaults(service=self._running.service))
         await super().startup(sockets)
         # asyncio accepts as many in one turn as may wait: few in a turn, but many may wait for theirs.
         for taken in sockets or ():
             taken.listen(_WAITING)
-        self._ready()
+        self._running.ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what would go on for ever, then wait for the answers that are under way."""
+        self._running.closing()
+        await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""How the page comes in: a ticket of one use, changed for a session of two secrets.
+"""How a page comes in: a ticket of one use, changed for a session of two secrets.
 
 The ticket travels in the fragment of the page's address, which browsers send to nobody. It
 is not the bearer token: an address ends in the browser's history, where a ticket is worth
@@ -7,6 +7,7 @@ page keeps in its own storage and sends as a header, because cookies ignore port
 service on this machine that the browser visits would be handed the cookie.
 """
 
+import hashlib
 import hmac
 import secrets
 import time
@@ -29,10 +30,15 @@ class Session:
     secret: str
     until: float
 
+    @property
+    def name(self) -> str:
+        """What may be written down of a session: it tells two apart, and opens nothing."""
+        return hashlib.sha256(self.cookie.encode()).hexdigest()[:8]
+
 
 @dataclass(slots=True, kw_only=True)
 class Sessions:
-    """Tickets and sessions of this run of the agent; in memory only."""
+    """Tickets and sessions of this run of a service; in memory only."""
 
     clock: Callable[[], float] = time.monotonic
     _tickets: dict[str, float] = field(default_factory=dict)
@@ -60,19 +66,32 @@ class Sessions:
         with self._lock:
             if self._tickets.pop(ticket, _NEVER) < self.clock():
                 return None
-            session = self._holder(cookie) or Session(
-                cookie=secrets.token_urlsafe(32),
-                secret=secrets.token_urlsafe(32),
-                until=self.clock() + SESSION_SECONDS,
-            )
-            self._sessions[session.cookie] = session
-            _keep_newest(self._sessions)
-            return session
+            return self._begun(cookie)
+
+    def begin(self, *, cookie: str = "") -> Session:
+        """A session for one who has shown something else at the door."""
+        with self._lock:
+            return self._begun(cookie)
+
+    def leave(self, cookie: str) -> None:
+        """A session is over, in all of its tabs."""
+        with self._lock:
+            self._sessions.pop(cookie, None)
 
     def holder(self, cookie: str) -> Session | None:
         """The session of a cookie, while it lasts."""
         with self._lock:
             return self._holder(cookie)
+
+    def _begun(self, cookie: str) -> Session:
+        session = self._holder(cookie) or Session(
+            cookie=secrets.token_urlsafe(32),
+            secret=secrets.token_urlsafe(32),
+            until=self.clock() + SESSION_SECONDS,
+        )
+        self._sessions[session.cookie] = session
+        _keep_newest(self._sessions)
+        return session
 
     def _holder(self, cookie: str) -> Session | None:
         session = self._sessions.get(cookie)

@@ -32,7 +32,7 @@ from fedrec.evaluation.metrics import Estimate, bootstrap, bootstrap_difference
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.releases import install, pin_signer
 from fedrec.web.limits import Limits
-from fedrec.web.serve import listen, serve
+from fedrec.web.serve import Running, listen, serve
 
 RECIPE = Path(__file__).parents[1] / "movielens_small.toml"
 KEPT = 0.8
@@ -181,7 +181,12 @@ def running(device: Path) -> Iterator[tuple[AgentClient, Engine]]:
     with Engine.open(device) as engine, listen(0) as listening:
         port = int(listening.getsockname()[1])
         app = create_app(engine, token=token, port=port, limits=_UNLIMITED)
-        thread = threading.Thread(target=serve, args=(app, listening), kwargs={"ready": ready.set}, daemon=True)
+        thread = threading.Thread(
+            target=serve,
+            args=(app, listening),
+            kwargs={"running": Running(service="agent", ready=ready.set)},
+            daemon=True,
+        )
         thread.start()
         ready.wait(30)
         yield AgentClient(port, token=token), engine

@@ -9,7 +9,7 @@ from fedrec.agent.app import create_app
 from fedrec.agent.tokens import agent_token
 from fedrec.ondevice.engine import Engine
 from fedrec.web.limits import Limits
-from fedrec.web.serve import Server, listen
+from fedrec.web.serve import Running, Server, listen
 
 _START_SECONDS = 30
 
@@ -21,7 +21,7 @@ def listening(engine: Engine, *, limits: Limits | None = None) -> Iterator[tuple
         port = int(taken.getsockname()[1])
         app = create_app(engine, token=agent_token(engine.device), port=port, limits=limits)
         ready = Event()
-        server = Server.of(app, ready.set)
+        server = Server.of(app, Running(service="agent", ready=ready.set))
         thread = Thread(target=server.run, kwargs={"sockets": [taken]})
         thread.start()
         try:

@@ -128,7 +128,7 @@ def test_the_agent_needs_few_files_whoever_comes(engine: Engine) -> None:
 def test_faults_of_the_loop_are_one_line_a_minute_without_data(capfd: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     loop = asyncio.new_event_loop()
-    loop.set_exception_handler(LoopFaults(clock=lambda: now[0]))
+    loop.set_exception_handler(LoopFaults(service="agent", clock=lambda: now[0]))
     for _ in range(1000):
         loop.call_exception_handler({"message": "accepting", "exception": OSError("a title")})
     now[0] = 61.0

@@ -12,7 +12,7 @@ from fedrec.agent.tokens import agent_token, proof, running_token
 from fedrec.errors import VerificationError
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.participation import participation
-from fedrec.web.guard import SECRET_HEADER
+from fedrec.web.access import SECRET_HEADER
 from fedrec.web.limits import Limits
 from fedrec.web.sessions import Sessions
 from tests.agent.conftest import HOME, PORT, Agent, Caller, an_agent

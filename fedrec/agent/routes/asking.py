@@ -4,10 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from fedrec.agent.wire import Failure
-from fedrec.errors import DataError
 from fedrec.ondevice.engine import Engine
+from fedrec.web.refusals import NotHereError
 from fedrec.web.sessions import Sessions
+from fedrec.web.wire import Failure
 
 # Said once for every route: what the guard, the reader of requests and the engine may answer.
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -20,10 +20,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     429: {"model": Failure, "description": "Too many requests; `Retry-After` says when to ask again."},
 }
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Failure, "description": "There is no such thing here."}}
-
-
-class NotHereError(DataError):
-    """What was asked for does not exist; the agent answers 404."""
 
 
 def engine_of(request: Request) -> Engine:

@@ -1,7 +1,5 @@
-"""How callers begin: the proof of who answers, the page's own files, and the ticket that becomes a session."""
+"""How callers begin: the proof of who answers, and the ticket that becomes a session."""
 
-from importlib import resources
-from types import MappingProxyType
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,29 +7,18 @@ from fastapi import APIRouter, Query, Request, Response
 from fedrec.agent.routes.asking import REFUSALS, Entrance
 from fedrec.agent.schemas import Ticket
 from fedrec.agent.tokens import proof
-from fedrec.agent.wire import Entered, Hello, PageAddress
-from fedrec.errors import RefusedError
-from fedrec.web.guard import DOOR, HELLO, cookie_of
+from fedrec.agent.wire import Hello, PageAddress
+from fedrec.web.access import cookie_of
+from fedrec.web.refusals import NoEntryError
+from fedrec.web.wire import Entered
 
-_TYPES = MappingProxyType({".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"})
+# Where a ticket is shown, and where a caller asks for the proof that this is the agent.
+DOOR = "/session"
+HELLO = "/hello"
 
 # The addresses that ask for no token: one proves who answers, the other takes the ticket.
 entrance = APIRouter(tags=["page"], responses=REFUSALS)
 router = APIRouter(prefix="/v1", tags=["page"], responses=REFUSALS)
-
-
-class NoEntryError(RefusedError):
-    """The ticket opens nothing; the agent answers 401."""
-
-
-def page_files() -> dict[str, Response]:
-    """The page's files by the path under which they are served."""
-    found = {}
-    for file in resources.files("fedrec.agent").joinpath("page").iterdir():
-        suffix = file.name[file.name.rfind(".") :]
-        if suffix in _TYPES:
-            found[f"/page/{file.name}"] = Response(file.read_bytes(), media_type=_TYPES[suffix])
-    return {"/": found.pop("/page/index.html"), **found}
 
 
 @entrance.get(HELLO)
