@@ -2,7 +2,8 @@
 
 `events.parquet` is sorted by user and time in small row groups, so that one client's
 slice is read at its own size; `catalogue.parquet` is public; `dataset.json` says what
-the folder holds and where it came from.
+the folder holds and where it came from. Where it says that there are no events, the
+folder is a catalogue alone, as an aggregation service has it.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from typing import Self
 import polars as pl
 
 from fedrec.errors import DataError
+from fedrec.files import write_atomically
 
 EVENT_SCHEMA = pl.Schema(
     {
@@ -42,7 +44,7 @@ CATALOGUE_SCHEMA = pl.Schema(
     }
 )
 _ROW_GROUP = 16_384
-_FILES = ("events.parquet", "catalogue.parquet")
+_EVENTS, _CATALOGUE = "events.parquet", "catalogue.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,7 @@ class DatasetWriter:
         frame = _conform(catalogue, CATALOGUE_SCHEMA, keep_prefix="vector_")
         if frame["item_id"].is_duplicated().any():
             raise DataError("The catalogue names an item twice. Item ids must be unique.")
-        frame.write_parquet(self._folder / "catalogue.parquet")
+        frame.write_parquet(self._folder / _CATALOGUE)
 
     def commit(
         self, *, source: str, licence: str, importer: str, repairs: Mapping[str, int] | None = None
@@ -115,13 +117,13 @@ class DatasetWriter:
         """Publish the folder under its final name and return what `dataset.json` says."""
         if not self._parts:
             raise DataError("No usable event was found. Check the mapping's columns and the input files.")
-        if not (self._folder / "catalogue.parquet").is_file():
+        if not (self._folder / _CATALOGUE).is_file():
             raise DataError("The dataset has no catalogue. Set one before it is committed.")
         parts = self._folder / "parts"
         events = pl.scan_parquet(sorted(parts.iterdir()), glob=False)
         if not self._sorted:
             events = events.sort("user_id", "timestamp", maintain_order=True)
-        target = self._folder / "events.parquet"
+        target = self._folder / _EVENTS
         events.sink_parquet(target, row_group_size=_ROW_GROUP, statistics=True)
         shutil.rmtree(parts)
         shutil.rmtree(self.scratch)
@@ -137,9 +139,9 @@ class DatasetWriter:
             licence=licence,
             importer=importer,
             users=counts["users"],
-            items=pl.scan_parquet(self._folder / "catalogue.parquet", glob=False).select(pl.len()).collect().item(),
+            items=pl.scan_parquet(self._folder / _CATALOGUE, glob=False).select(pl.len()).collect().item(),
             events=counts["events"],
-            hash=_hash_files(self._folder),
+            hash=_hash_files(self._folder, _EVENTS, _CATALOGUE),
             repairs=dict(repairs or {}),
         )
         (self._folder / "dataset.json").write_text(json.dumps(asdict(info), indent=2) + "\n")
@@ -169,19 +171,38 @@ class Dataset:
             ) from None
         except (ValueError, TypeError) as error:
             raise DataError(f"{path / 'dataset.json'} cannot be read ({error}). Import the data again.") from None
-        for name in _FILES:
+        for name in _files_of(info):
             if not (path / name).is_file():
                 raise DataError(f"{path} lacks {name}. Import the data again.")
         return cls(path, info)
 
+    @classmethod
+    def copy_catalogue(cls, source: Path, out: Path) -> "Dataset":
+        """The public part of a dataset folder in a folder of its own: the catalogue, and whence it came.
+
+        Raises DataError if `out` holds something already.
+        """
+        whole = cls.open(source)
+        whole.verify()
+        if out.exists() and (not out.is_dir() or any((out / name).exists() for name in (_CATALOGUE, "dataset.json"))):
+            raise DataError(f"{out} holds a catalogue already. Choose another folder, or remove it first.")
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / _CATALOGUE, (source / _CATALOGUE).read_bytes())
+        # How many people there are, and what their events needed, is theirs.
+        info = replace(whole.info, users=0, events=0, repairs={}, hash=_hash_files(out, _CATALOGUE))
+        write_atomically(out / "dataset.json", (json.dumps(asdict(info), indent=2) + "\n").encode())
+        return cls(out, info)
+
     def verify(self) -> None:
         """Raise DataError unless the files are the ones that `dataset.json` was written for."""
-        if _hash_files(self.path) != self.info.hash:
+        if _hash_files(self.path, *_files_of(self.info)) != self.info.hash:
             raise DataError(f"{self.path}: the files are not those that dataset.json describes. Import the data again.")
 
     def events(self) -> pl.LazyFrame:
-        """All events, sorted by user and time, as a lazy frame."""
-        return pl.scan_parquet(self.path / "events.parquet", glob=False)
+        """All events, sorted by user and time, as a lazy frame; raises DataError for a catalogue alone."""
+        if not self.info.events:
+            raise DataError(f"{self.path} holds a catalogue and no events. Name the whole dataset.")
+        return pl.scan_parquet(self.path / _EVENTS, glob=False)
 
     def user_events(self, user_ids: list[str]) -> pl.DataFrame:
         """The events of some users; reads only the row groups that hold them."""
@@ -194,7 +215,7 @@ class Dataset:
 
     def catalogue(self) -> pl.DataFrame:
         """The public catalogue, in the order that rows of the item index follow."""
-        return pl.read_parquet(self.path / "catalogue.parquet", glob=False)
+        return pl.read_parquet(self.path / _CATALOGUE, glob=False)
 
 
 def _conform(frame: pl.DataFrame, schema: pl.Schema, *, keep_prefix: str | None = None) -> pl.DataFrame:
@@ -211,9 +232,13 @@ def _conform(frame: pl.DataFrame, schema: pl.Schema, *, keep_prefix: str | None 
         raise DataError(f"Columns cannot be converted to the dataset's schema: {kinds}.") from None
 
 
-def _hash_files(folder: Path) -> str:
+def _files_of(info: DatasetInfo) -> tuple[str, ...]:
+    return (_EVENTS, _CATALOGUE) if info.events else (_CATALOGUE,)
+
+
+def _hash_files(folder: Path, *names: str) -> str:
     digest = hashlib.sha256()
-    for name in _FILES:
+    for name in names:
         with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()

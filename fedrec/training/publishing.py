@@ -19,8 +19,8 @@ from fedrec.model.linear import PRIOR_FILE
 from fedrec.model.recommender import Recommender
 from fedrec.release import Manifest, publish_release
 from fedrec.training.aggregation import ServerState
+from fedrec.training.foundation import Foundation
 from fedrec.training.shared_files import INDEX, SharedFiles
-from fedrec.training.workbench import Workbench
 
 ADAPTER = "adapter"
 
@@ -28,8 +28,8 @@ ADAPTER = "adapter"
 class Publisher:
     """Publishes states of one run; what never changes is written once and shared by hard links."""
 
-    def __init__(self, workbench: Workbench, parent: Path, *, key: Ed25519PrivateKey, run_id: str) -> None:
-        self._workbench = workbench
+    def __init__(self, foundation: Foundation, parent: Path, *, key: Ed25519PrivateKey, run_id: str) -> None:
+        self._foundation = foundation
         self._parent = parent
         self._key = key
         self._run_id = run_id
@@ -47,7 +47,7 @@ class Publisher:
 
         card: the model card, told what the release can do on a device.
         """
-        model, shared = self._workbench.model, SharedFiles(self._workbench, self._parent / ".shared")
+        model, shared = self._foundation.model, SharedFiles(self._foundation, self._parent / ".shared")
         files = shared.files()
 
         def write_files(folder: Path) -> None:
@@ -59,26 +59,26 @@ class Publisher:
             (folder / "MODEL_CARD.md").write_text(card(shared.on_a_device()), encoding="utf-8")
             (folder / "privacy.md").write_text(privacy_text, encoding="utf-8")
 
-        lineage = {"run": self._run_id, "round": state.round, "ledger_head": ledger_head, **_lineage(self._workbench)}
+        lineage = {"run": self._run_id, "round": state.round, "ledger_head": ledger_head, **_lineage(self._foundation)}
         return publish_release(
             self._parent, write_files, round_number=state.round, lineage=lineage, privacy=privacy, key=self._key
         )
 
 
-def _lineage(workbench: Workbench) -> dict[str, Any]:
+def _lineage(foundation: Foundation) -> dict[str, Any]:
     """What a device needs to know to recommend with a release, and to take part in its run."""
-    scenario, layout = workbench.scenario, workbench.model.layout
+    scenario, layout = foundation.scenario, foundation.model.layout
     return {
         "layout": layout.hash,
         "tensors": [[name, list(shape)] for name, shape in zip(layout.names, layout.shapes, strict=True)],
-        "base_model": workbench.base_hash,
-        "encoder": workbench.index.encoder_hash,
-        "index": workbench.index.content_hash,
+        "base_model": foundation.base_hash,
+        "encoder": foundation.index.encoder_hash,
+        "index": foundation.index.content_hash,
         "model": asdict(scenario.model),
         "data": asdict(scenario.data),
         "adapter": asdict(scenario.adapter),
         "training": asdict(scenario.training),
-        "plan": workbench.plan.as_table() if workbench.plan else None,
+        "plan": foundation.plan.as_table() if foundation.plan else None,
         "budget": asdict(scenario.budget),
         "seed": scenario.seed,
     }

@@ -20,7 +20,7 @@ from fedrec.model.encoder_cache import place_exported_encoder
 from fedrec.model.linear import PRIOR_FILE
 from fedrec.model.onnx_encoder import ENCODER, FACTS_FILE
 from fedrec.model.text_encoder import TextEncoder
-from fedrec.training.workbench import Workbench
+from fedrec.training.foundation import Foundation
 
 INDEX = "index.safetensors"
 _WITHOUT_ENCODER = "encoder.none"
@@ -29,14 +29,14 @@ _WITHOUT_ENCODER = "encoder.none"
 class SharedFiles:
     """The files of one run that do not change from round to round, kept in a folder of their own."""
 
-    def __init__(self, workbench: Workbench, folder: Path) -> None:
-        self._workbench = workbench
+    def __init__(self, foundation: Foundation, folder: Path) -> None:
+        self._foundation = foundation
         self._folder = folder
 
     def files(self) -> dict[str, Path]:
         """Where each file lies, by its path within a release; made where it is not there yet."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        index, prior = self._workbench.index, self._workbench.model.base.prior.numpy()
+        index, prior = self._foundation.index, self._foundation.model.base.prior.numpy()
         writers: dict[str, Callable[[Path], None]] = {INDEX: index.save, DEVICE_INDEX: index.save_int8}
         if prior.any():
             writers[PRIOR_FILE] = lambda path: save_file({"prior": np.ascontiguousarray(prior, dtype=np.float32)}, path)
@@ -64,7 +64,7 @@ class SharedFiles:
 
     @property
     def _has_device_form(self) -> bool:
-        return self._workbench.scenario.model.tower == "linear"
+        return self._foundation.scenario.model.tower == "linear"
 
     def _written(self, name: str, write: Callable[[Path], None]) -> Path:
         path = self._folder / name
@@ -81,7 +81,7 @@ class SharedFiles:
             return
         for left in self._folder.glob(f".{ENCODER}.*"):
             shutil.rmtree(left, ignore_errors=True)
-        encoder = TextEncoder.open(encoder_path(self._workbench.scenario.model))
+        encoder = TextEncoder.open(encoder_path(self._foundation.scenario.model))
         try:
             place_exported_encoder(encoder, folder, self._texts)
         except (ConfigError, VerificationError) as error:
@@ -90,7 +90,7 @@ class SharedFiles:
 
     @cached_property
     def _catalogue(self) -> pl.DataFrame:
-        return self._workbench.dataset.catalogue()
+        return self._foundation.dataset.catalogue()
 
     @property
     def _texts(self) -> list[str]:

@@ -4,7 +4,7 @@ A simulation knows everybody's data; a deployed client builds the same parts fro
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,47 +15,30 @@ from fedrec.data.dataset import Dataset
 from fedrec.data.entries import PositiveRule
 from fedrec.data.sequences import Floats, Ints, Sequences
 from fedrec.data.splits import Split, leave_one_out, load_sequences
-from fedrec.errors import ConfigError, DataError
-from fedrec.model.adapter import AdaptedModel
-from fedrec.model.build import adapt, base_model_hash, build_recommender, encoder_path
+from fedrec.model.build import encoder_path
 from fedrec.model.catalogue_index import encode_queries, index_for
-from fedrec.model.item_index import ItemIndex
 from fedrec.model.scorer import ModelScorer
 from fedrec.model.text_encoder import TextEncoder
-from fedrec.privacy.budget import Budget
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import plan_of
 from fedrec.privacy.randomness import RandomSource, noise_source
 from fedrec.privacy.statement import composed_epsilon
 from fedrec.training.client import Client
 from fedrec.training.client_records import FolderRecords
 from fedrec.training.examples import Example, Shape, examples_of
+from fedrec.training.foundation import Foundation, Progress, adapted_model, budget_of, public_prior
 from fedrec.training.local import TorchLearner
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Workbench:
-    """A scenario with its data, index and model loaded.
+class Workbench(Foundation):
+    """A foundation, and everybody's data.
 
     members: users of each client; a user belongs to one client. query_vectors: (T, d).
-    budget: what a client holds itself to; None where nothing is spent.
     """
 
-    scenario: Scenario
-    dataset: Dataset
     split: Split
-    index: ItemIndex
     query_vectors: Floats
-    model: AdaptedModel
-    plan: PrivacyPlan | None
     members: Sequence[Ints]
-    budget: Budget | None = None
-
-    @property
-    def base_hash(self) -> str:
-        """Identifies the frozen part of the model."""
-        return base_model_hash(self.scenario.model, self.index, self.model.base.prior.numpy())
 
     def client(self, client: int, store: Path) -> Client:
         """A simulated client; `store` is the folder that stands for its device."""
@@ -103,12 +86,13 @@ def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = N
     encoder = TextEncoder.open(encoder_path(scenario.model))
     index = index_for(dataset, encoder, progress)
     query_vectors = encode_queries(encoder, index, sequences.texts, cache=True)
-    model = build_recommender(
-        scenario.model,
+    model = adapted_model(
+        scenario,
+        dataset,
         index,
-        texts=(dataset.catalogue()["title"].to_list(), list(sequences.texts)),
+        prior=_counted(split) if scenario.model.prior == "counts" else public_prior(scenario, dataset),
+        texts=sequences.texts,
         query_vectors=query_vectors,
-        prior=_prior(scenario, dataset, split),
     )
     return Workbench(
         scenario=scenario,
@@ -116,10 +100,10 @@ def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = N
         split=split,
         index=index,
         query_vectors=query_vectors,
-        model=adapt(model, scenario.model, scenario.adapter, index),
+        model=model,
         plan=plan_of(scenario),
         members=_members(sequences, scenario),
-        budget=Budget.of(scenario.budget, delta=scenario.privacy.delta) if scenario.privacy.mode != "none" else None,
+        budget=budget_of(scenario),
     )
 
 
@@ -137,20 +121,8 @@ def _members(sequences: Sequences, scenario: Scenario) -> list[Ints]:
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def _prior(scenario: Scenario, dataset: Dataset, split: Split) -> Floats | None:
-    """(N,) log popularity, from the catalogue itself or counted on training data; a released one comes later."""
-    if scenario.model.prior in ("none", "released"):
-        return None
-    if scenario.model.prior == "public":
-        column = dataset.catalogue()["popularity"]
-        if column.null_count() == len(column):
-            raise ConfigError(
-                'model.prior = "public" needs a popularity column in the catalogue, and this one has none. Use "none".'
-            )
-        published: Floats = column.fill_null(0.0).to_numpy().astype(np.float32)
-        if not (np.isfinite(published) & (published >= 0)).all():
-            raise DataError("The catalogue's popularity has negative or non-finite entries. Import it again.")
-        return np.log1p(published)
+def _counted(split: Split) -> Floats:
+    """(N,) log popularity, counted on training data."""
     parts = [split.train(user) for user in range(split.sequences.users)]
     rows = np.concatenate([np.unique(part.rows[part.targets]) for part in parts])
     counted: Floats = np.log1p(np.bincount(rows, minlength=split.sequences.items)).astype(np.float32)
