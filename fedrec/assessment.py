@@ -17,7 +17,7 @@ from fedrec.model.layout import require_layout
 from fedrec.model.scorer import ModelScorer
 from fedrec.model.text_encoder import TextEncoder
 from fedrec.release import MANIFEST, public_key, verify_release
-from fedrec.simulation.facts import run_facts
+from fedrec.runs.facts import run_facts
 from fedrec.simulation.measures import baseline_results, evaluations, headlines
 from fedrec.simulation.watching import Watcher, encoding
 from fedrec.training.publishing import ADAPTER, released_base_model

@@ -2,11 +2,9 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fedrec.config import Scenario
 from fedrec.errors import RefusedError
@@ -14,20 +12,21 @@ from fedrec.files import write_atomically
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.statement import check_client_ledgers
 from fedrec.release import signing_key
-from fedrec.reporting.model_card import model_card, privacy_page
 from fedrec.reporting.privacy.report import write_privacy_report
 from fedrec.reporting.run_report import write_run_report
 from fedrec.reporting.summary import RunSummary
+from fedrec.runs.facts import config_text, run_facts
+from fedrec.runs.recipe import recipe_of, run_id_of, start_of
+from fedrec.runs.releasing import release
+from fedrec.simulation.about import about
 from fedrec.simulation.admission import admit
 from fedrec.simulation.engines import EngineOf, flower_engine
-from fedrec.simulation.facts import about, config_text, run_facts
 from fedrec.simulation.measures import baseline_results, evaluations, groups, headlines, heads, validation_headline
 from fedrec.simulation.watching import Watcher, encoding
 from fedrec.training.aggregation import ServerState
 from fedrec.training.publishing import Publisher
 from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
-from fedrec.training.server_round import Recipe
 from fedrec.training.workbench import Workbench, open_workbench
 
 
@@ -76,10 +75,12 @@ def simulate(
 def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:
     """Run all rounds and load the last adapter into the model; returns what the run can say of itself."""
     key = signing_key(folder.signing_key)
-    run_id = key.public_key().public_bytes_raw().hex()[:32]
+    run_id = run_id_of(key)
     hooks = _hooks(workbench, folder, Publisher(workbench, folder.releases, key=key, run_id=run_id), watch)
     began = time.monotonic()
-    state = run_rounds(folder, engine_of(workbench, folder), _recipe(workbench, run_id), _start(workbench), hooks)
+    state = run_rounds(
+        folder, engine_of(workbench, folder), recipe_of(workbench, run_id=run_id), start_of(workbench), hooks
+    )
     if not state.steps:
         raise RefusedError(
             f"No round of {folder.path} had enough sound replies: nothing was trained. See failures in rounds.jsonl."
@@ -90,28 +91,6 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
         events, ((client, folder.client(client) / "ledger.jsonl") for client in range(len(workbench.members)))
     )
     return run_facts(workbench, folder, state) | {"seconds": round(time.monotonic() - began, 3)}
-
-
-def _start(workbench: Workbench) -> ServerState:
-    """The state before the first round: a zero adapter, or a random A where that is trained."""
-    layout = workbench.model.layout
-    trained = workbench.scenario.adapter.train_a
-    return ServerState.start(workbench.model.flatten() if trained else np.zeros(layout.size, dtype=np.float32))
-
-
-def _recipe(workbench: Workbench, run_id: str) -> Recipe:
-    scenario = workbench.scenario
-    return Recipe(
-        federation=scenario.federation,
-        plan=workbench.plan,
-        layout=workbench.model.layout.hash,
-        run_id=run_id,
-        seed=scenario.seed,
-        noise=scenario.privacy.noise,
-        catalogue=len(workbench.index),
-        prior_weight=scenario.model.prior_weight,
-        budget=workbench.budget,
-    )
 
 
 def _hooks(workbench: Workbench, folder: RunFolder, publisher: Publisher, watch: Watcher) -> Hooks:
@@ -125,16 +104,7 @@ def _hooks(workbench: Workbench, folder: RunFolder, publisher: Publisher, watch:
         return validation_headline(workbench)
 
     def publish(state: ServerState, ledger_head: str) -> None:
-        facts = run_facts(workbench, folder, state)
-        publisher.publish(
-            state,
-            ledger_head=ledger_head,
-            privacy=facts["privacy"],
-            card=lambda device: model_card(
-                facts, scenario=scenario.name, source=asdict(workbench.dataset.info), device=device
-            ),
-            privacy_text=privacy_page(facts["privacy"]),
-        )
+        release(workbench, folder, publisher, state=state, ledger_head=ledger_head)
 
     return Hooks(
         measure=measure,
