@@ -135,6 +135,8 @@ class FederationConfig:
 
     min_replies: below it a round is dropped and recorded. timeout: seconds that a round
     waits for its clients.
+    norm_bound: a longer update is not counted (`none` and `local` mode; `central` mode clips).
+    hostile_clients: how many of a cohort `median_of_means` withstands.
     """
 
     rounds: int = 50
@@ -144,6 +146,14 @@ class FederationConfig:
     server_optimizer: Literal["fedavg", "momentum", "adam"] = "adam"
     server_rate: float = 0.002
     release_every: int = 10
+    norm_bound: float | None = None
+    aggregation: Literal["mean", "median_of_means"] = "mean"
+    hostile_clients: int = 0
+
+    @property
+    def groups(self) -> int:
+        """How many groups the mean is taken of apart: one, or one more than twice the hostile clients."""
+        return 2 * self.hostile_clients + 1
 
     def __post_init__(self) -> None:
         require_positive(
@@ -158,6 +168,26 @@ class FederationConfig:
         if self.min_replies > self.cohort:
             raise ConfigError(
                 f"federation.min_replies {self.min_replies} is over federation.cohort {self.cohort}. Lower it."
+            )
+        if self.norm_bound is not None:
+            require_positive("federation", norm_bound=self.norm_bound)
+        self._check_aggregation()
+
+    def _check_aggregation(self) -> None:
+        if self.aggregation == "mean" and self.hostile_clients:
+            raise ConfigError(
+                f"federation.hostile_clients is {self.hostile_clients}, and a mean withstands none. "
+                'Set federation.aggregation = "median_of_means".'
+            )
+        if self.aggregation == "median_of_means" and self.hostile_clients < 1:
+            raise ConfigError(
+                f"federation.hostile_clients is {self.hostile_clients}. Say how many of a cohort median_of_means "
+                "withstands: 1 or more."
+            )
+        if self.cohort < self.groups:
+            raise ConfigError(
+                f"To withstand {self.hostile_clients} hostile clients, median_of_means needs {self.groups} groups, and "
+                f"federation.cohort is {self.cohort}. Raise it, or lower federation.hostile_clients."
             )
 
 
@@ -242,7 +272,16 @@ class Scenario:
                 f"privacy.sampling_rate {self.privacy.sampling_rate} is for the steps of a client in local mode. "
                 "In central mode participation is taken as known: set it to 1."
             )
-
+        if self.federation.norm_bound is not None:
+            raise ConfigError(
+                "federation.norm_bound is for updates that nobody clips; in central mode the server clips them. "
+                "Leave it out: privacy.clip_norm is the bound."
+            )
+        if self.federation.aggregation != "mean":
+            raise ConfigError(
+                f'federation.aggregation = "{self.federation.aggregation}" has no bound that noise could be drawn for. '
+                'In central mode use "mean": every client is held to privacy.clip_norm.'
+            )
         if self.correlated_noise.bands > 1 and self.federation.server_optimizer == "adam":
             raise ConfigError(
                 "correlated_noise cancels over rounds only where the adapter is their sum, and Adam rescales each. "

@@ -26,6 +26,10 @@ class UnsafeUpdateError(FedrecError):
     """An update is not finite, has the wrong size, or was not trained."""
 
 
+class OverNormError(UnsafeUpdateError):
+    """An update is longer than the operator lets one count."""
+
+
 class RefusedError(FedrecError):
     """A budget, a cap or a verification says no; nothing was released."""
 

@@ -113,6 +113,10 @@ def test_a_section_that_is_no_table_is_refused():
         ("federation", "cohort", 0),
         ("federation", "rounds", -3),
         ("federation", "min_replies", 101),
+        ("federation", "norm_bound", 0),
+        ("federation", "norm_bound", float("nan")),
+        ("federation", "aggregation", "krum"),
+        ("federation", "hostile_clients", -1),
         ("evaluation", "every", 0),
         ("data", "users_per_client", 0),
     ],
@@ -174,6 +178,32 @@ def test_what_central_mode_cannot_account_is_refused_with_the_reason(changes, me
 def test_what_only_a_server_noises_is_refused_elsewhere(mode, section):
     with pytest.raises(ConfigError, match=f'privacy.mode is "{mode}"'):
         parse(**{**HUB, "privacy": {"mode": mode}, **section})
+
+
+@pytest.mark.parametrize(
+    ("federation", "message"),
+    [
+        ({"norm_bound": 1.0}, "privacy.clip_norm is the bound"),
+        ({"aggregation": "median_of_means", "hostile_clients": 2}, "no bound that noise could be drawn for"),
+    ],
+)
+def test_defences_of_the_other_modes_are_refused_where_the_server_clips_and_noises(federation, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(privacy={"mode": "central"}, federation=federation)
+    assert parse(federation=federation).federation
+
+
+@pytest.mark.parametrize(
+    ("federation", "message"),
+    [
+        ({"hostile_clients": 1}, "a mean withstands none"),
+        ({"aggregation": "median_of_means"}, "1 or more"),
+        ({"aggregation": "median_of_means", "hostile_clients": 5, "cohort": 10}, "needs 11 groups"),
+    ],
+)
+def test_a_median_of_means_says_how_many_it_withstands_and_needs_a_group_more_than_twice_as_many(federation, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(federation=federation)
 
 
 def test_noise_that_a_clients_rounds_would_share_is_refused():

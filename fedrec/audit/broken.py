@@ -67,11 +67,11 @@ def update_and_count(learner: Any, examples: Any, *rest: Any, **settings: Any) -
 class WeightedSum(UpdateSum):
     """Weighs every update by its client's count, after the clip."""
 
-    def add(self, update: npt.NDArray[np.floating[Any]]) -> None:
+    def add(self, update: npt.NDArray[np.floating[Any]], *, client: int = 0) -> None:
         """Add count / usual count of it."""
         before = self.value.copy()
-        super().add(update)
-        self._sum = before + (self.value - before) * _owned[0] / _USUAL_COUNT
+        super().add(update, client=client)
+        self._sums[0] = before + (self.value - before) * _owned[0] / _USUAL_COUNT
 
 
 def gradients_and_counts(parameters: Any, batch: Any, *rest: Any, **settings: Any) -> None:

@@ -12,46 +12,76 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrec.config import FederationConfig
-from fedrec.errors import UnsafeUpdateError
+from fedrec.errors import OverNormError, UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
-from fedrec.privacy.mechanism import clip_update
+from fedrec.privacy.mechanism import Doubles, clip_update
 from fedrec.training.blocks import Block, total_size
-
-Doubles = npt.NDArray[np.float64]
+from fedrec.training.robust import EVERYBODY, Groups, median_of_means
 
 
 class UpdateSum:
-    """A running float64 sum of updates; memory does not grow with the cohort.
+    """A running float64 sum of updates, by group; memory does not grow with the cohort.
 
     size: P, of the first block. blocks: what a reply consists of where the server bounds
-    every client (`central` mode); without them a reply is added as it is.
+    every client (`central` mode); without them a reply is added as it is, if its L2 norm is
+    at most `norm_bound`. groups: whose means are taken apart, see `robust`.
     """
 
-    def __init__(self, size: int, *, blocks: Sequence[Block] = ()) -> None:
+    def __init__(
+        self, size: int, *, blocks: Sequence[Block] = (), norm_bound: float | None = None, groups: Groups = EVERYBODY
+    ) -> None:
         self._blocks = blocks
-        self._sum: Doubles = np.zeros(total_size(blocks) if blocks else size)
-        self.count = 0
+        self._norm_bound = norm_bound
+        self._groups = groups
+        self._sums: Doubles = np.zeros((groups.count, total_size(blocks) if blocks else size))
+        self._counts = [0] * groups.count
 
-    def add(self, update: npt.NDArray[np.floating[Any]]) -> None:
-        """Add one update; raises UnsafeUpdateError if its size or an entry is wrong."""
-        if update.shape != self._sum.shape or update.dtype != np.float32:
-            raise UnsafeUpdateError(
-                f"An update of shape {update.shape} and type {update.dtype} is not {self._sum.shape} numbers."
-            )
-        # An entry that float32 cannot hold would make the adapter infinite; NaN fails this too.
-        if not (np.abs(update) <= np.finfo(np.float32).max).all():
-            raise UnsafeUpdateError("An update is not finite.")
-        self._sum += self._bounded(update) if self._blocks else update
-        self.count += 1
+    def add(self, update: npt.NDArray[np.floating[Any]], *, client: int = 0) -> None:
+        """Add one update to the sum of its client's group.
+
+        Raises UnsafeUpdateError if its size or an entry is wrong, OverNormError if it is too long.
+        """
+        self._require_sound(update)
+        group = self._groups.of(client)
+        total = self._sums[group]
+        np.add(total, self._bounded(update) if self._blocks else update, out=total)
+        self._counts[group] += 1
+
+    @property
+    def count(self) -> int:
+        """How many updates are in the sum."""
+        return sum(self._counts)
+
+    @property
+    def empty_groups(self) -> int:
+        """How many groups nobody replied in; with one, a median of means does not withstand what it says."""
+        return self._counts.count(0) if self._groups.count > 1 else 0
 
     @property
     def value(self) -> Doubles:
         """The sum so far."""
-        return self._sum
+        whole: Doubles = self._sums[0] if self._groups.count == 1 else self._sums.sum(axis=0)
+        return whole
 
     def mean(self, *, expected: int) -> Doubles:
-        """The sum divided by the expected cohort."""
-        return self._sum / expected
+        """The sum divided by the expected cohort, or the median of the groups' means at the same scale."""
+        if self._groups.count == 1:
+            return self.value / expected
+        # Who is missing counts as a zero, as in the plain mean.
+        return median_of_means(self._sums, self._counts) * (self.count / expected)
+
+    def _require_sound(self, update: npt.NDArray[np.floating[Any]]) -> None:
+        if update.shape != self._sums.shape[1:] or update.dtype != np.float32:
+            raise UnsafeUpdateError(
+                f"An update of shape {update.shape} and type {update.dtype} is not {self._sums.shape[1:]} numbers."
+            )
+        # A finite sum of squares spares the look at every entry; squares of finite ones can overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            surely_finite = np.isfinite(np.dot(update, update))
+        if not surely_finite and not np.isfinite(update).all():
+            raise UnsafeUpdateError("An update is not finite.")
+        if self._norm_bound is not None and np.linalg.norm(update.astype(np.float64)) > self._norm_bound:
+            raise OverNormError(f"An update is longer than federation.norm_bound {self._norm_bound:g}.")
 
     def _bounded(self, update: npt.NDArray[np.floating[Any]]) -> Doubles:
         """Every block at its own bound, whatever the client has done: a hostile one moves the sum no further."""

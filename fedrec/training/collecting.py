@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fedrec.errors import UnsafeUpdateError
+from fedrec.errors import OverNormError, UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.accounting import Spending, spending_by_client
 from fedrec.privacy.budget import Budget
@@ -73,6 +73,8 @@ def ask(
             spent.discard(reply.client)
     if silent := len(cohort) - len(answered):
         failures["timeout"] = silent
+    if total.empty_groups:
+        failures["empty_group"] = total.empty_groups
     return Collected(
         round=instruction.round,
         token=instruction.token,
@@ -161,7 +163,9 @@ def _take(reply: Reply, total: UpdateSum, answered: set[int], asked: Iterable[in
     if reply.code:
         return "contradictory"
     try:
-        total.add(reply.update)
+        total.add(reply.update, client=reply.client)
+    except OverNormError:
+        return "over_norm"
     except UnsafeUpdateError:
         return "unsound"
     return ""

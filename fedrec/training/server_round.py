@@ -26,6 +26,7 @@ from fedrec.training.client import Instruction
 from fedrec.training.collecting import Collected, Engine, ask, draw_cohort, draw_seed, eligible, within_budget
 from fedrec.training.contribution import released_metrics, released_prior
 from fedrec.training.payment import complete, paid, pay
+from fedrec.training.robust import draw_groups
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.server_noise import ServerNoise
 
@@ -156,7 +157,11 @@ class RoundServer:
         number = state.round + 1
         pending = self._begun(number, blocks)
         instruction = self._instruction(state, number, pending["token"], prior=prior)
-        return self._collect(instruction, pending["cohort"], UpdateSum(len(state.adapter), blocks=blocks))
+        federation = self.recipe.federation
+        seed = draw_seed(self.recipe.seed, "groups", number)
+        groups = draw_groups(pending["cohort"], count=federation.groups, seed=seed)
+        total = UpdateSum(len(state.adapter), blocks=blocks, norm_bound=federation.norm_bound, groups=groups)
+        return self._collect(instruction, pending["cohort"], total)
 
     def _begun(self, number: int, blocks: Sequence[Block]) -> dict[str, Any]:
         """Token and cohort of the round under way; a new attempt where the last one was paid for and lost."""
@@ -209,7 +214,8 @@ class RoundServer:
         pay(self.ledger, plan, collected, blocks, guarantee=secret, dropped=self._dropped(collected))
 
     def _dropped(self, collected: Collected) -> bool:
-        return collected.total.count < self.recipe.federation.min_replies
+        """Whether too few replied; a median of means needs somebody in every group."""
+        return collected.total.count < self.recipe.federation.min_replies or collected.total.empty_groups > 0
 
     def _expected(self, collected: Collected) -> int:
         """The expected cohort: who was asked is public, who replied does not enter."""
