@@ -72,6 +72,21 @@ class ServiceFolder:
         return self.path / "flwr"
 
     @property
+    def superexec_secret(self) -> Path:
+        """Shared by the SuperLink and what starts its ServerApps."""
+        return self.keys / "superexec.secret"
+
+    @property
+    def deploy(self) -> Path:
+        """What other programs are started with: the proxy's config, units, a compose file."""
+        return self.path / "deploy"
+
+    @property
+    def proxy(self) -> Path:
+        """Where the proxy keeps what it keeps while it runs."""
+        return self.path / "proxy"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 
