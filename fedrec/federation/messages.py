@@ -5,11 +5,14 @@ for. No metric that was computed on private data is in it.
 """
 
 import json
+from functools import lru_cache
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
+from fedrec import errors
 from fedrec.errors import UnsafeUpdateError
+from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.blocks import Task
 from fedrec.training.client import Instruction, Reply
@@ -17,6 +20,9 @@ from fedrec.training.client import Instruction, Reply
 TRAIN = "train"
 _LONGEST_NAME = 128
 IDENTIFY = "query.identify"
+# What a client may say: nothing of its own choosing gets into the records of a round.
+_CODES = frozenset({"", "crashed", *(name for name in vars(errors) if name.endswith("Error"))})
+_HEADER = 128
 
 
 def pack_instruction(instruction: Instruction) -> RecordDict:
@@ -49,12 +55,12 @@ def unpack_instruction(content: RecordDict) -> Instruction:
             run=_name(settings["run"]),
             round=_round(settings["round"]),
             token=_name(settings["token"]),
-            adapter=_unpack(vectors["adapter"]),
+            adapter=_unpack(vectors["adapter"]).copy(),
             layout=str(settings["layout"]),
             plan=PrivacyPlan.from_table(json.loads(plan)) if plan else None,
             negatives_seed=_seed(str(settings["negatives_seed"])),
             task=_task(settings["task"]),
-            prior=_unpack(vectors["prior"]) if "prior" in vectors else None,
+            prior=_unpack(vectors["prior"]).copy() if "prior" in vectors else None,
         )
     except (KeyError, ValueError, TypeError) as error:
         raise UnsafeUpdateError(f"The server's instruction cannot be read ({type(error).__name__}).") from None
@@ -70,16 +76,22 @@ def pack_reply(reply: Reply) -> RecordDict:
 
 def unpack_reply(client: int, message: Message) -> Reply:
     """A client's reply; whatever cannot be read becomes a code, never an exception."""
-    if message.has_error():
-        return Reply(client=client, code="client_error")
     try:
-        settings = message.content.config_records["reply"]
-        attempts = max(0, int(settings["attempts"]))  # type: ignore[arg-type]
-        records = message.content.array_records
-        update = _unpack(records["update"]) if "update" in records else None
-        return Reply(client=client, update=update, code=_code(str(settings["code"])), attempts=attempts)
+        return Reply(client=client, code="client_error") if message.has_error() else _reply(client, message.content)
     except Exception:  # bytes of a stranger: no fault in them may stop a round
         return Reply(client=client, code="malformed")
+
+
+def _reply(client: int, content: RecordDict) -> Reply:
+    """Exactly the records that `pack_reply` makes. Counts come first: whatever is looked at after them is small."""
+    settings, update = content["reply"], content.get("update")
+    if len(content) != (1 if update is None else 2) or not isinstance(settings, ConfigRecord) or len(settings) != 2:
+        raise ValueError("A reply is a code, a count and at most one vector.")
+    code, attempts = settings["code"], settings["attempts"]
+    if code not in _CODES or isinstance(attempts, bool) or not isinstance(attempts, int):
+        raise ValueError("A code is one of ours, and attempts are counted.")
+    vector = None if update is None else _unpack(update)
+    return Reply(client=client, update=vector, code=str(code), attempts=max(0, attempts))
 
 
 def claimed_client(message: Message) -> int | None:
@@ -89,11 +101,6 @@ def claimed_client(message: Message) -> int | None:
         return claim if isinstance(claim, int) else None
     except Exception:  # bytes of a stranger, as above
         return None
-
-
-def _code(text: str) -> str:
-    """A code as our handlers write it: the name of a class; anything else is a stranger's."""
-    return text if not text or (text.isidentifier() and text.isascii() and len(text) <= 40) else "malformed"
 
 
 def _name(given: object) -> str:
@@ -126,8 +133,22 @@ def _pack(vector: np.ndarray) -> ArrayRecord:
     return ArrayRecord({"vector": Array(np.ascontiguousarray(vector, dtype=np.float32))})
 
 
-def _unpack(record: ArrayRecord) -> np.ndarray:
-    vector = record["vector"].numpy()
-    if vector.dtype != np.float32 or vector.ndim != 1:
+def _unpack(record: object) -> FlatAdapter:
+    """(P,) a read-only view of the record's bytes, which are those that numpy saves a flat float32 array as.
+
+    No other array is read: nothing of a stranger's header is parsed, and nothing of its size allocated.
+    """
+    if not isinstance(record, ArrayRecord) or len(record) != 1:
+        raise ValueError("A record holds one vector.")
+    data = record["vector"].data
+    count = (len(data) - _HEADER) // 4
+    if count < 0 or not data.startswith(_header(count)):
         raise ValueError("A vector is flat and of float32.")
-    return vector
+    return np.frombuffer(data, dtype="<f4", offset=_HEADER)
+
+
+@lru_cache(maxsize=8)
+def _header(count: int) -> bytes:
+    """What stands before `count` flat float32 numbers in numpy's format, version 1.0."""
+    about = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count},), }}"
+    return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + about.ljust(_HEADER - 11).encode() + b"\n"
