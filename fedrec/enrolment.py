@@ -94,6 +94,12 @@ def ssh_line(key: ec.EllipticCurvePublicKey) -> str:
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
+def flower_key(node_key: str) -> bytes:
+    """A node's public key as Flower's list of nodes has it."""
+    key = load_ssh_public_key(node_key.encode("ascii"))
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
 def _word(number: int) -> str:
     """Sixteen bits as five letters that can be said.
 

@@ -30,23 +30,28 @@ class Directory:
     entries: Mapping[int, str]
 
     def content(self) -> bytes:
-        """The bytes that are signed and sent."""
+        """The bytes that are signed."""
         entries = [{"client": client, "identity_key": key} for client, key in sorted(self.entries.items())]
         table = {"format": _FORMAT, "catalogue": self.catalogue, "serial": self.serial, "entries": entries}
         return json.dumps(table, separators=(",", ":")).encode() + b"\n"
 
 
-def sign_directory(content: bytes, key: Ed25519PrivateKey) -> str:
-    """The signature of a directory's content, in hex."""
-    return key.sign(_PURPOSE + content).hex()
+def signed_directory(directory: Directory, key: Ed25519PrivateKey) -> bytes:
+    """The directory as devices fetch it: its signature in hex on the first line, its content on the second."""
+    content = directory.content()
+    return key.sign(_PURPOSE + content).hex().encode() + b"\n" + content
 
 
-def read_directory(content: bytes, *, signature: str, signer: Ed25519PublicKey) -> Directory:
+def read_directory(document: bytes, *, signer: Ed25519PublicKey) -> Directory:
     """The directory that this signer made; raises VerificationError for anything else."""
     try:
-        if len(content) > LARGEST_DIRECTORY:
+        if len(document) > LARGEST_DIRECTORY:
             raise ValueError("too long")
-        signer.verify(bytes.fromhex(signature), _PURPOSE + content)
+        line, _, content = document.partition(b"\n")
+        signature = bytes.fromhex(line.decode("ascii"))
+        if signature.hex().encode() != line:
+            raise ValueError("another way of writing it")
+        signer.verify(signature, _PURPOSE + content)
         return _directory(json.loads(content))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, InvalidSignature):
         raise VerificationError(

@@ -20,7 +20,7 @@ from fedrec.release import public_key
 
 _NODE, _IDENTITY = "enrolment.node", "enrolment.identity"
 _NEXT_NODE, _NEXT_IDENTITY = "enrolment.next_node", "enrolment.next_identity"
-_DIRECTORY, _DIRECTORY_SIGNATURE = "enrolment.directory", "enrolment.directory_signature"
+_DIRECTORY = "enrolment.directory"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,28 +82,25 @@ def keys_accepted(store: Store, keys: DeviceKeys) -> None:
         store.delete_blob(_NEXT_IDENTITY)
 
 
-def pin_directory(store: Store, content: bytes, *, signature: str) -> Directory:
+def pin_directory(store: Store, document: bytes) -> Directory:
     """From now on this is whom the device takes for the others of its catalogue.
 
     Raises VerificationError unless the signer of the device's releases made it, RefusedError if it
     is older than the one that is pinned, of another catalogue, or another one of the same serial.
     """
-    given = read_directory(content, signature=signature, signer=public_key(store.folder / SIGNER))
+    given = _read(store, document)
     with store.transaction(durable=True):
         pinned = pinned_directory(store)
         if pinned is not None:
             _require_later(given, pinned)
-        store.set_blob(_DIRECTORY, content)
-        store.set_blob(_DIRECTORY_SIGNATURE, signature.encode("ascii"))
+        store.set_blob(_DIRECTORY, document)
     return given
 
 
 def pinned_directory(store: Store) -> Directory | None:
     """Whom the device takes for the others; None before the first directory."""
-    content, signature = store.blob(_DIRECTORY), store.blob(_DIRECTORY_SIGNATURE)
-    if content is None or signature is None:
-        return None
-    return read_directory(content, signature=signature.decode("ascii"), signer=public_key(store.folder / SIGNER))
+    document = store.blob(_DIRECTORY)
+    return None if document is None else _read(store, document)
 
 
 def own_client(store: Store) -> int | None:
@@ -112,6 +109,10 @@ def own_client(store: Store) -> int | None:
     own = {keys.identity_key for keys in keys_to_try(store)}
     clients = directory.entries.items() if directory else ()
     return next((client for client, key in clients if key in own), None)
+
+
+def _read(store: Store, document: bytes) -> Directory:
+    return read_directory(document, signer=public_key(store.folder / SIGNER))
 
 
 def _require_later(given: Directory, pinned: Directory) -> None:

@@ -4,11 +4,10 @@ A device asks, is enrolled once the SuperLink knows its node key, and is replace
 own later keys or revoked. No key is ever taken twice, whatever became of it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import Index, func, select
+from sqlalchemy import Index, Select, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from fedrec.enrolment import EnrolmentRequest, flower_key
@@ -207,11 +206,23 @@ def _client(session: Session, request: EnrolmentRequest, catalogue: str, places:
 
 
 def _new_client(session: Session, catalogue: str, places: Places, now: int) -> int:
-    """The next number, counted over all that ever asked."""
-    count: Callable[..., int] = lambda *where: session.scalar(  # noqa: E731
-        select(func.count(func.distinct(StoredNode.catalogue + "/" + StoredNode.client.cast(str)))).where(*where)
-    )
-    raise NotImplementedError
+    """The next number; a number that was given counts for ever, whatever became of its client."""
+    client = select(StoredNode.catalogue, StoredNode.client)
+    present = client.where(StoredNode.state.in_(("asked", "enrolled"))).distinct()
+    if _count(session, present) >= places.most:
+        raise RefusedError(f"{places.most} devices are enrolled, as many as enrolment.most allows.")
+    lately = client.group_by(StoredNode.catalogue, StoredNode.client).having(func.min(StoredNode.asked_at) > now - _DAY)
+    if _count(session, lately) >= places.per_day:
+        raise RefusedError(
+            f"{places.per_day} devices were enrolled in the last 24 hours, as many as enrolment.per_day allows. "
+            "Whoever enrols many devices of their own outvotes the others: look whose these are before raising it."
+        )
+    last = session.scalar(select(func.max(StoredNode.client)).where(StoredNode.catalogue == catalogue))
+    return 0 if last is None else last + 1
+
+
+def _count(session: Session, query: Select[Any, Any]) -> int:
+    return session.scalar(select(func.count()).select_from(query.subquery())) or 0
 
 
 def _enrolled(session: Session, catalogue: str, client: int) -> list[StoredNode]:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from fedrec.data.store.store import Store
 from fedrec.enrolment import fingerprint, read_request
 from fedrec.errors import RefusedError, VerificationError
-from fedrec.identities import Directory, sign_directory
+from fedrec.identities import Directory, signed_directory
 from fedrec.ondevice.enrolment import (
     enrolment_request,
     keys_accepted,
@@ -39,9 +39,8 @@ def store(device: Path):
 
 
 def pin(store: Store, serial: int, entries: dict[int, str], catalogue: str = "films") -> Directory:
-    content = Directory(catalogue=catalogue, serial=serial, entries=entries).content()
-    key = signing_key(store.folder.parent / "signing.key")
-    return pin_directory(store, content, signature=sign_directory(content, key))
+    directory = Directory(catalogue=catalogue, serial=serial, entries=entries)
+    return pin_directory(store, signed_directory(directory, signing_key(store.folder.parent / "signing.key")))
 
 
 def test_a_request_asked_for_again_is_for_the_same_keys(store) -> None:
@@ -125,9 +124,9 @@ def test_a_directory_only_rises(store) -> None:
 
 
 def test_a_directory_of_another_signer_is_not_pinned(store, tmp_path) -> None:
-    content = Directory(catalogue="films", serial=9, entries={}).content()
+    directory = Directory(catalogue="films", serial=9, entries={})
     with pytest.raises(VerificationError):
-        pin_directory(store, content, signature=sign_directory(content, signing_key(tmp_path / "other.key")))
+        pin_directory(store, signed_directory(directory, signing_key(tmp_path / "other.key")))
     assert pinned_directory(store) is None
 
 
