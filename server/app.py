@@ -5,12 +5,9 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.run_settings import RunSettings
+from fedrec.simulation.engines import engine_on
 from fedrec.simulation.run import Request, simulate
-from fedrec.training.round import Engine
-from fedrec.training.run_folder import RunFolder
-from fedrec.training.workbench import Workbench
 
 app = ServerApp()
 
@@ -20,9 +17,6 @@ def main(grid: Grid, context: Context) -> None:
     """Simulate the scenario that the run's settings name; a run folder that exists is resumed."""
     settings = RunSettings.read(context.run_config)
 
-    def engine_of(workbench: Workbench, _: RunFolder) -> Engine:
-        return GridEngine(grid, clients=len(workbench.members), timeout=workbench.scenario.federation.timeout)
-
     request = Request(
         scenario=settings.scenario(),
         data=Path(settings.data),
@@ -31,4 +25,4 @@ def main(grid: Grid, context: Context) -> None:
         final=settings.final,
         command="flwr run .",
     )
-    simulate(request, engine_of=engine_of)
+    simulate(request, engine_of=lambda workbench, _: engine_on(grid, workbench))

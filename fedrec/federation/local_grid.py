@@ -1,7 +1,7 @@
 """A Flower Grid in this process: no Ray, no network, the same ClientApp.
 
-Each node is one client; messages are handled one after the other when replies are asked
-for, so a round's memory does not grow with its cohort.
+Each node is one client; messages are handled one at a time when replies are asked for, so
+a round's memory does not grow with its cohort.
 """
 
 import itertools
@@ -57,19 +57,22 @@ class LocalGrid(Grid):
         return [context.node_id for context in self._contexts]
 
     def push_messages(self, messages: Iterable[Message]) -> Sequence[str]:
-        """Queue messages and give them their ids."""
+        """Queue messages and give them their ids; what nobody asked for of an earlier round is forgotten."""
         ids = []
         for message in messages:
+            if self._waiting and next(iter(self._waiting.values())).metadata.group_id != message.metadata.group_id:
+                self._waiting.clear()
             message.metadata.__dict__["_message_id"] = next(self._ids)
             ids.append(message.metadata.message_id)
             self._waiting[message.metadata.message_id] = message
         return ids
 
-    def pull_messages(self, message_ids: Iterable[str]) -> Iterator[Message]:
-        """Handle queued messages in order, each when its reply is asked for."""
+    def pull_messages(self, message_ids: Iterable[str]) -> Sequence[Message]:
+        """Handle the first of these messages that is still queued: the others' replies are not there yet."""
         for message_id in message_ids:
             if message := self._waiting.pop(message_id, None):
-                yield self._handle(message)
+                return [self._handle(message)]
+        return []
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterator[Message]:
         """Replies in the order of the messages; those not begun by `timeout` seconds are left out."""

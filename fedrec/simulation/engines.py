@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from fedrec.federation.grid_engine import GridEngine
+from fedrec.federation.grid_engine import Grid, GridEngine
 from fedrec.federation.handlers import build_client_app
+from fedrec.federation.identified_nodes import IdentifiedNodes
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.training.collecting import Engine
 from fedrec.training.reference import ReferenceEngine
@@ -25,5 +26,10 @@ def flower_engine(workbench: Workbench, folder: RunFolder) -> Engine:
             int(context.node_config["partition-id"]), folder.client(int(context.node_config["partition-id"]))
         )
     )
-    clients = len(workbench.members)
-    return GridEngine(LocalGrid(app, clients=clients), clients=clients, timeout=workbench.scenario.federation.timeout)
+    return engine_on(LocalGrid(app, clients=len(workbench.members)), workbench)
+
+
+def engine_on(grid: Grid, workbench: Workbench) -> Engine:
+    """The clients of a simulation, which are the nodes of a grid."""
+    timeout = workbench.scenario.federation.timeout
+    return GridEngine(grid, IdentifiedNodes(grid, clients=len(workbench.members), timeout=timeout))

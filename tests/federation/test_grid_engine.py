@@ -10,8 +10,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from fedrec.errors import BudgetError, ConfigError, UnsafeUpdateError
-from fedrec.federation.grid_engine import GridEngine
+from fedrec.federation.grid_engine import Grid, GridEngine
 from fedrec.federation.handlers import build_client_app
+from fedrec.federation.identified_nodes import IdentifiedNodes
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.federation.messages import pack_instruction, pack_reply, unpack_instruction
 from fedrec.privacy.plan import PopularityRelease, PrivacyPlan
@@ -50,7 +51,11 @@ def fail(error: Exception) -> Callable[[Instruction], Reply]:
 
 def an_engine(scripts: list[Callable[[Instruction], Reply]]) -> GridEngine:
     app = build_client_app(lambda context: Scripted(scripts[int(context.node_config["partition-id"])]))  # type: ignore[arg-type,return-value]
-    return GridEngine(LocalGrid(app, clients=len(scripts)), clients=len(scripts), timeout=10)
+    return engine_on(LocalGrid(app, clients=len(scripts)), clients=len(scripts))
+
+
+def engine_on(grid: Grid, *, clients: int) -> GridEngine:
+    return GridEngine(grid, IdentifiedNodes(grid, clients=clients, timeout=10))
 
 
 def echo(instruction: Instruction) -> Reply:
@@ -152,7 +157,7 @@ def test_rubbish_from_a_node_is_a_malformed_reply(rubbish: str) -> None:
         known = ConfigRecord({"client": int(context.node_config["partition-id"])})
         return Message(RecordDict({"identity": known}), reply_to=message)
 
-    engine = GridEngine(LocalGrid(app, clients=2), clients=2, timeout=10)
+    engine = engine_on(LocalGrid(app, clients=2), clients=2)
     replies = list(engine.collect(an_instruction(), [0, 1], timeout=10))
     assert [reply.code for reply in replies] == ["malformed", "malformed"]
 
@@ -170,7 +175,7 @@ def test_an_app_that_crashes_outside_our_handlers_is_an_error_reply() -> None:
     def identify(message: Message, _: Context) -> Message:
         return Message(RecordDict({"identity": ConfigRecord({"client": 0})}), reply_to=message)
 
-    engine = GridEngine(LocalGrid(app, clients=1), clients=1, timeout=10)
+    engine = engine_on(LocalGrid(app, clients=1), clients=1)
     (reply,) = engine.collect(an_instruction(), [0], timeout=10)
     assert (reply.client, reply.code) == (0, "client_error")
 
@@ -183,7 +188,7 @@ def test_two_nodes_may_not_claim_to_be_the_same_client() -> None:
         return Message(RecordDict({"identity": ConfigRecord({"client": 0})}), reply_to=message)
 
     with pytest.raises(ConfigError, match="No client node answered"):
-        GridEngine(LocalGrid(app, clients=2), clients=2, timeout=10)
+        engine_on(LocalGrid(app, clients=2), clients=2).clients()
 
 
 @pytest.mark.parametrize("claim", [-3, 99, "zero"])
@@ -195,12 +200,12 @@ def test_a_node_that_claims_nonsense_is_left_out_and_the_others_take_part(claim:
         own = int(context.node_config["partition-id"])
         return Message(RecordDict({"identity": ConfigRecord({"client": claim if own == 1 else own})}), reply_to=message)
 
-    assert list(GridEngine(LocalGrid(app, clients=3), clients=3, timeout=10).clients()) == [0, 2]
+    assert list(engine_on(LocalGrid(app, clients=3), clients=3).clients()) == [0, 2]
 
 
 def test_a_grid_without_nodes_is_refused() -> None:
     with pytest.raises(ConfigError, match="No client node answered"):
-        GridEngine(LocalGrid(ClientApp(), clients=0), clients=3, timeout=1)
+        engine_on(LocalGrid(ClientApp(), clients=0), clients=3).clients()
 
 
 def mangled() -> Iterator[RecordDict]:
@@ -227,3 +232,28 @@ def mangled() -> Iterator[RecordDict]:
 def test_a_mangled_instruction_is_refused(content: RecordDict) -> None:
     with pytest.raises(UnsafeUpdateError):
         unpack_instruction(content)
+
+
+def test_a_node_of_a_simulation_is_asked_once_who_it_is_and_a_new_one_takes_part() -> None:
+    questions: list[int] = []
+
+    class Growing(LocalGrid):
+        there = 1
+
+        def get_node_ids(self) -> list[int]:
+            return list(super().get_node_ids())[: self.there]
+
+    app = ClientApp()
+
+    @app.query("identify")
+    def identify(message: Message, context: Context) -> Message:
+        number = int(context.node_config["partition-id"])
+        questions.append(number)
+        return Message(RecordDict({"identity": ConfigRecord({"client": number})}), reply_to=message)
+
+    grid = Growing(app, clients=2)
+    engine = engine_on(grid, clients=2)
+    assert [list(engine.clients()), list(engine.clients())] == [[0], [0]]
+    grid.there = 2
+    assert list(engine.clients()) == [0, 1]
+    assert questions == [0, 1]
