@@ -2,10 +2,12 @@
 
 A node whose settings name a `device` folder is that device: its store, its release, its owner's
 switch. Otherwise the run's settings say which scenario and data. `partition-id` is its number.
+Flower starts a process for every message: what only a simulation needs is not imported for a device.
 """
 
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flwr.app import Context
 
@@ -16,11 +18,15 @@ from fedrec.federation.handlers import build_client_app
 from fedrec.federation.run_settings import RunSettings
 from fedrec.training.client import Client
 from fedrec.training.run_folder import client_folder
-from fedrec.training.workbench import Workbench, open_workbench
+
+if TYPE_CHECKING:
+    from fedrec.training.workbench import Workbench
 
 
 @lru_cache(maxsize=1)
-def _workbench(settings: RunSettings) -> Workbench:
+def _workbench(settings: RunSettings) -> "Workbench":
+    from fedrec.training.workbench import open_workbench
+
     return open_workbench(settings.scenario(), Path(settings.data))
 
 
