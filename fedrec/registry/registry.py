@@ -1,5 +1,6 @@
 """The registry of an aggregation service: immutable releases, and what devices are told to use of them."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
@@ -27,7 +28,7 @@ class Registry:
     """
 
     def __init__(self, database: Database, artifacts: Artifacts) -> None:
-        self._database = database
+        self.database = database
         self.artifacts = artifacts
 
     @classmethod
@@ -37,7 +38,7 @@ class Registry:
 
     def close(self) -> None:
         """Nothing of it is open any more."""
-        self._database.close()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -47,14 +48,14 @@ class Registry:
 
     def read(self, work: Callable[[Session], T]) -> T:
         """What some work reads, all of one moment; for the tables that other modules keep here."""
-        return self._database.read(work)
+        return self.database.read(work)
 
     def write(self, work: Callable[[Session], T]) -> T:
         """What some work comes to, all of it or nothing, with no other writer meanwhile.
 
         A lost connection runs it again, also after a commit whose answer was lost: it must come to the same.
         """
-        return self._database.write(work)
+        return self.database.write(work)
 
     def publish(
         self, catalogue: str, folder: Path, *, manifest: Manifest, metrics: Mapping[str, Metric] | None = None
@@ -129,7 +130,8 @@ class Registry:
                 return
             if stored and stored.serial >= serial:
                 raise RefusedError(f"`{name}` is kept with serial {stored.serial} already. Sign it with a later one.")
-            session.merge(StoredDocument(name=name, serial=serial, content=content))
+            digest = hashlib.sha256(content).hexdigest()
+            session.merge(StoredDocument(name=name, serial=serial, sha256=digest, content=content))
 
         self.write(work)
 
@@ -138,6 +140,11 @@ class Registry:
         of_name = select(StoredDocument.content).where(StoredDocument.name == name)
         return self.read(lambda session: session.scalars(of_name).first())
 
-    def directory(self, catalogue: str = "") -> bytes | None:
-        """The signed directory of identity keys: of a catalogue, or of all where none is named."""
-        return self.document(f"directory/{catalogue}" if catalogue else "directory")
+    def document_hash(self, name: str) -> str | None:
+        """The sha256 of a kept document."""
+        of_name = select(StoredDocument.sha256).where(StoredDocument.name == name)
+        return self.read(lambda session: session.scalars(of_name).first())
+
+    def directory(self, catalogue: str) -> bytes | None:
+        """The signed directory of a catalogue's identity keys, as it was kept under `directory/CATALOGUE`."""
+        return self.document(f"directory/{catalogue}")

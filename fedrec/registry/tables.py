@@ -121,6 +121,7 @@ class StoredDocument(Base):
     __tablename__ = "documents"
     name: Mapped[str] = mapped_column(primary_key=True)
     serial: Mapped[int]
+    sha256: Mapped[str]
     content: Mapped[bytes]
 
 
