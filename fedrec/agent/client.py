@@ -21,9 +21,10 @@ from urllib.parse import quote, urlencode
 
 from fedrec.agent import wire
 from fedrec.agent.running import PORT_FILE
-from fedrec.agent.tokens import proof, running_token
+from fedrec.agent.tokens import running_token
 from fedrec.data.events import Event
 from fedrec.errors import DataError, RefusedError
+from fedrec.web.proofs import proof
 from fedrec.web.sessions import same
 
 if TYPE_CHECKING:

@@ -1,10 +1,5 @@
-"""The bearer token of one run of a device's agent, and the proof that whoever answers holds it.
+"""The bearer token of a device's agent: good for one run, since a port is anybody's once its agent is gone."""
 
-A port is anybody's once its agent is gone: whoever takes it next would be told the token and
-what a product says. So the token is good for one run, and a client asks for the proof first.
-"""
-
-import hmac
 import secrets
 import stat
 from pathlib import Path
@@ -33,14 +28,3 @@ def running_token(device: Path) -> str:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise VerificationError(f"{path} can be read by others. Stop the agent; its next start makes a new token.")
     return path.read_text().strip()
-
-
-def proof(token: str, *, port: int, nonce: str) -> str:
-    """What only a holder of the token can answer to a nonce: an HMAC-SHA256 in hexadecimal.
-
-    The port is a part of it, so that nobody on another port can pass an agent's answer on.
-
-    >>> proof("token", port=1, nonce="n") == proof("token", port=2, nonce="n")
-    False
-    """
-    return hmac.digest(token.encode(), f"{port} {nonce}".encode(), "sha256").hex()

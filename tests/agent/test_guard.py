@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from starlette.types import Message, Scope
 
-from fedrec.agent.tokens import agent_token, proof, running_token
+from fedrec.agent.tokens import agent_token, running_token
 from fedrec.errors import VerificationError
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.participation import participation
 from fedrec.web.access import SECRET_HEADER
 from fedrec.web.limits import Limits
+from fedrec.web.proofs import proof
 from fedrec.web.sessions import Sessions
 from tests.agent.conftest import HOME, PORT, Agent, Caller, an_agent
 from tests.ondevice.device_worlds import a_device

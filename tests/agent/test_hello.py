@@ -12,10 +12,11 @@ import pytest
 
 from fedrec.agent.client import AgentClient
 from fedrec.agent.running import PORT_FILE
-from fedrec.agent.tokens import agent_token, proof, running_token
+from fedrec.agent.tokens import agent_token, running_token
 from fedrec.data.events import Kind
 from fedrec.errors import DataError, VerificationError
 from fedrec.ondevice.engine import Engine
+from fedrec.web.proofs import proof
 from fedrec.web.serve import listen
 from tests.agent.serving import listening
 from tests.ondevice.device_worlds import an_event

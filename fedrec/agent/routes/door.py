@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from fedrec.agent.routes.asking import REFUSALS, Entrance
 from fedrec.agent.schemas import Ticket
-from fedrec.agent.tokens import proof
 from fedrec.agent.wire import Hello, PageAddress
 from fedrec.web.access import cookie_of
+from fedrec.web.proofs import proof
 from fedrec.web.refusals import NoEntryError
 from fedrec.web.wire import Entered
 
