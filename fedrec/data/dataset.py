@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,6 @@ from typing import Self
 import polars as pl
 
 from fedrec.errors import DataError
-from fedrec.files import write_atomically
 
 EVENT_SCHEMA = pl.Schema(
     {
@@ -175,23 +174,6 @@ class Dataset:
             if not (path / name).is_file():
                 raise DataError(f"{path} lacks {name}. Import the data again.")
         return cls(path, info)
-
-    @classmethod
-    def copy_catalogue(cls, source: Path, out: Path) -> "Dataset":
-        """The public part of a dataset folder in a folder of its own: the catalogue, and whence it came.
-
-        Raises DataError if `out` holds something already.
-        """
-        whole = cls.open(source)
-        whole.verify()
-        if out.exists() and (not out.is_dir() or any((out / name).exists() for name in (_CATALOGUE, "dataset.json"))):
-            raise DataError(f"{out} holds a catalogue already. Choose another folder, or remove it first.")
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(out / _CATALOGUE, (source / _CATALOGUE).read_bytes())
-        # How many people there are, and what their events needed, is theirs.
-        info = replace(whole.info, users=0, events=0, repairs={}, hash=_hash_files(out, _CATALOGUE))
-        write_atomically(out / "dataset.json", (json.dumps(asdict(info), indent=2) + "\n").encode())
-        return cls(out, info)
 
     def verify(self) -> None:
         """Raise DataError unless the files are the ones that `dataset.json` was written for."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fedrec.data.dataset import CATALOGUE_SCHEMA, EVENT_SCHEMA, Dataset, DatasetInfo, DatasetWriter
 from fedrec.errors import DataError
+from tests.public_catalogues import catalogue_alone
 
 CATALOGUE = pl.DataFrame({"item_id": ["a", "b"], "title": ["One", "Two"], "text": ["One", "Two"]})
 EVENTS = pl.DataFrame(
@@ -186,34 +187,21 @@ def test_a_damaged_folder_is_refused_on_opening(tmp_path: Path, damage: str) -> 
         Dataset.open(tmp_path / "data")
 
 
-def test_a_catalogue_is_copied_without_anything_of_anybody(tmp_path: Path) -> None:
-    write(tmp_path / "data", EVENTS)
-    copied = Dataset.copy_catalogue(tmp_path / "data", tmp_path / "public")
-    assert sorted(path.name for path in (tmp_path / "public").iterdir()) == ["catalogue.parquet", "dataset.json"]
-    opened = Dataset.open(tmp_path / "public")
-    opened.verify()
-    assert opened.info == copied.info
-    assert (opened.info.users, opened.info.events, opened.info.repairs) == (0, 0, {})
-    assert opened.catalogue().equals(Dataset.open(tmp_path / "data").catalogue())
-
-
-def test_a_catalogue_alone_has_no_events_to_give(tmp_path: Path) -> None:
-    write(tmp_path / "data", EVENTS)
-    public = Dataset.copy_catalogue(tmp_path / "data", tmp_path / "public")
+def test_a_catalogue_alone_opens_and_has_no_events_to_give(tmp_path: Path) -> None:
+    public = catalogue_alone(write_and_open(tmp_path / "data"), tmp_path / "public")
+    public.verify()
+    assert public.catalogue()["item_id"].to_list() == CATALOGUE["item_id"].to_list()
     with pytest.raises(DataError, match="no events"):
         public.events()
 
 
-def test_a_catalogue_that_was_exchanged_is_told(tmp_path: Path) -> None:
-    write(tmp_path / "data", EVENTS)
-    public = Dataset.copy_catalogue(tmp_path / "data", tmp_path / "public")
+def test_a_catalogue_alone_that_was_exchanged_is_told(tmp_path: Path) -> None:
+    public = catalogue_alone(write_and_open(tmp_path / "data"), tmp_path / "public")
     CATALOGUE.head(1).write_parquet(tmp_path / "public" / "catalogue.parquet")
     with pytest.raises(DataError, match="not those that"):
         public.verify()
 
 
-def test_a_catalogue_is_not_copied_over_another(tmp_path: Path) -> None:
-    write(tmp_path / "data", EVENTS)
-    Dataset.copy_catalogue(tmp_path / "data", tmp_path / "public")
-    with pytest.raises(DataError, match="already"):
-        Dataset.copy_catalogue(tmp_path / "data", tmp_path / "public")
+def write_and_open(path: Path) -> Dataset:
+    write(path, EVENTS)
+    return Dataset.open(path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fedrec.data.dataset import Dataset
 from fedrec.data.synthetic import write_world
 from fedrec.errors import ConfigError, DataError
 from fedrec.service.adding import add_catalogue
@@ -45,6 +46,13 @@ def test_nobodys_events_come_to_the_server(folder: ServiceFolder, dataset: Path,
     assert {path.name for path in made.path.iterdir()} == {"catalogue.parquet", "dataset.json", "scenario.toml"}
     about = json.loads((made.path / "dataset.json").read_text())
     assert (about["users"], about["events"], about["items"]) == (0, 0, 30)
+
+
+def test_what_the_rounds_open_is_a_catalogue_that_holds(folder: ServiceFolder, dataset: Path, tmp_path: Path) -> None:
+    made = add_catalogue(folder, "films", dataset=dataset, scenario=_scenario(tmp_path))
+    opened = Dataset.open(made.path)
+    opened.verify()
+    assert opened.catalogue().equals(Dataset.open(dataset).catalogue())
 
 
 def test_a_catalogue_needs_no_events_at_all(folder: ServiceFolder, dataset: Path, tmp_path: Path) -> None:

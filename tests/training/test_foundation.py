@@ -12,6 +12,7 @@ from fedrec.errors import ConfigError, DataError
 from fedrec.privacy_config import PrivacyConfig
 from fedrec.training.foundation import open_foundation
 from fedrec.training.workbench import open_workbench
+from tests.public_catalogues import catalogue_alone
 from tests.small_worlds import save_tiny_bert
 
 
@@ -20,7 +21,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     write_world(folder / "world", users=30, items=40, seed=4)
     save_tiny_bert(folder / "bert", texts=Dataset.open(folder / "world").catalogue()["text"].to_list())
-    Dataset.copy_catalogue(folder / "world", folder / "public")
+    catalogue_alone(Dataset.open(folder / "world"), folder / "public")
     return folder
 
 
