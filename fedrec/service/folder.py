@@ -95,6 +95,11 @@ class ServiceFolder:
         return self.path / "service.lock"
 
     @property
+    def state(self) -> Path:
+        """What the processes of the service do, as the one that watches them last saw it."""
+        return self.path / "state.json"
+
+    @property
     def catalogues(self) -> Path:
         return self.path / "catalogues"
 
@@ -127,3 +132,8 @@ class CatalogueFolder:
     @property
     def run(self) -> Path:
         return self.path / "run"
+
+    @property
+    def turn(self) -> Path:
+        """A lock that whoever runs the catalogue's rounds holds: there is one ledger, and one writer of it."""
+        return self.path / "run.lock"

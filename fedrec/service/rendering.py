@@ -78,6 +78,8 @@ def _values(folder: ServiceFolder, network: NetworkConfig, at: Path) -> Mapping[
         "key": str(key),
         "user": getpass.getuser(),
         "uid": str(os.getuid()),
+        # A proxy that root starts would go on as a user who cannot read the folder.
+        "proxy_user": "user root;\n" if os.getuid() == 0 else "",
         "fedrec": str(program("fedrec")),
         "nginx": shutil.which("nginx") or "/usr/sbin/nginx",
     }
