@@ -1,13 +1,14 @@
 """The registry's database, SQLite or PostgreSQL: one writer at a time, and a lost connection is no fault."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from fedrec.errors import ConfigError, DataError
@@ -19,6 +20,18 @@ _PAUSES = (0.1, 0.5, 2.0, 5.0)
 _WAIT_SECONDS = 10
 # Any number will do, as long as all writers take the same: "fedrec" in ASCII.
 _WRITERS = 0x666564726563
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_LASTING = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+    }
+)
 _POSTGRES_OPTIONS = (
     f"-c lock_timeout={_WAIT_SECONDS}s -c idle_in_transaction_session_timeout=60s -c synchronous_commit=on"
 )
@@ -71,15 +84,23 @@ class Database:
             try:
                 return self._once(work, writes=writes)
             except DBAPIError as error:
-                if not _is_passing(error):
-                    raise
+                if not _passes(error):
+                    raise self._told(error) from None
             time.sleep(pause)
         try:
             return self._once(work, writes=writes)
         except DBAPIError as error:
-            if not _is_passing(error):
-                raise
-            raise _unreachable(self._engine.url, error) from None
+            raise self._told(error) from None
+
+    def _told(self, error: DBAPIError) -> Exception:
+        """A fault of the database as one line; one of a statement as it is."""
+        if not (_passes(error) or _is_of_database(error)):
+            return error
+        words = str(error.orig).strip().splitlines() or [type(error.orig).__name__]
+        return DataError(
+            f"The registry at {self._engine.url.render_as_string(hide_password=True)} does not answer ({words[0]}). "
+            "See that the database runs, is whole and has room, then do this again."
+        )
 
     def _once(self, work: Callable[[Session], T], *, writes: bool) -> T:
         engine = self._writing if writes else self._reading
@@ -134,18 +155,21 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _is_passing(error: DBAPIError) -> bool:
+def _passes(error: DBAPIError) -> bool:
     """Whether the same may work in a moment: a connection was lost, or somebody else holds the database."""
-    passing = ("OperationalError", "InterfaceError")
-    return error.connection_invalidated or any(kind.__name__ in passing for kind in type(error).__mro__)
+    code = _sqlite_code(error)
+    return error.connection_invalidated or (code in _PASSING if code else isinstance(error, OperationalError))
 
 
-def _unreachable(url: URL, error: DBAPIError) -> DataError:
-    why = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    return DataError(
-        f"The registry at {url.render_as_string(hide_password=True)} does not answer ({why}). "
-        "Nothing was changed by this; see that the database runs and has room."
-    )
+def _is_of_database(error: DBAPIError) -> bool:
+    """Whether the database is what is wrong, not the statement."""
+    code = _sqlite_code(error)
+    return code in _LASTING if code else isinstance(error, (OperationalError, InterfaceError))
+
+
+def _sqlite_code(error: DBAPIError) -> int:
+    """SQLite's own kind of fault, which Python's classes do not tell apart; 0 for another database."""
+    return int(getattr(error.orig, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _lacks(session: Session) -> bool:
