@@ -23,6 +23,7 @@ IDENTIFY = "query.identify"
 # What a client may say: nothing of its own choosing gets into the records of a round.
 _CODES = frozenset({"", "crashed", *(name for name in vars(errors) if name.endswith("Error"))})
 _HEADER = 128
+_FLOAT32 = np.dtype("<f4")
 
 
 def pack_instruction(instruction: Instruction) -> RecordDict:
@@ -144,7 +145,7 @@ def _unpack(record: object) -> FlatAdapter:
     count = (len(data) - _HEADER) // 4
     if count < 0 or not data.startswith(_header(count)):
         raise ValueError("A vector is flat and of float32.")
-    return np.frombuffer(data, dtype="<f4", offset=_HEADER)
+    return np.frombuffer(data, _FLOAT32, -1, _HEADER)
 
 
 @lru_cache(maxsize=8)

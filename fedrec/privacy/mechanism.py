@@ -22,12 +22,12 @@ def clip_update(update: Vector, *, clip_norm: float) -> Doubles:
     >>> clip_update(np.array([3.0, 4.0]), clip_norm=1.0).tolist()
     [0.6, 0.8]
     """
-    rows = np.asarray(update, dtype=np.float64)
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    rows: Doubles = np.array(update, dtype=np.float64)
+    norms = np.sqrt(np.vecdot(rows, rows))[..., np.newaxis]
     if not np.isfinite(norms).all():
         raise UnsafeUpdateError("An update is not finite. It cannot be clipped and is not counted.")
-    scale: Doubles = clip_norm / np.maximum(norms, clip_norm)
-    return rows * scale
+    rows *= clip_norm / np.maximum(norms, clip_norm)
+    return rows
 
 
 def noised_sum(total: Doubles, *, noise_std: float, source: RandomSource) -> Doubles:

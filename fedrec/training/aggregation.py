@@ -4,6 +4,7 @@ Every update has weight 1 and the sum is divided by the EXPECTED cohort, a const
 sensitivity then does not depend on who replied.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.mechanism import Doubles, clip_update
 from fedrec.training.blocks import Block, total_size
 from fedrec.training.robust import EVERYBODY, Groups, median_of_means
+
+_FLOAT32 = np.dtype(np.float32)
 
 
 class UpdateSum:
@@ -33,7 +36,8 @@ class UpdateSum:
         self._blocks = blocks
         self._norm_bound = norm_bound
         self._groups = groups
-        self._sums: Doubles = np.zeros((groups.count, total_size(blocks) if blocks else size))
+        self._shape = (total_size(blocks) if blocks else size,)
+        self._sums: Doubles = np.zeros((groups.count, *self._shape))
         self._counts = [0] * groups.count
 
     def add(self, update: npt.NDArray[np.floating[Any]], *, client: int = 0) -> None:
@@ -44,7 +48,7 @@ class UpdateSum:
         self._require_sound(update)
         group = self._groups.of(client)
         total = self._sums[group]
-        np.add(total, self._bounded(update) if self._blocks else update, out=total)
+        np.add(total, self._bounded(update) if self._blocks else update, total)
         self._counts[group] += 1
 
     @property
@@ -71,14 +75,13 @@ class UpdateSum:
         return median_of_means(self._sums, self._counts) * (self.count / expected)
 
     def _require_sound(self, update: npt.NDArray[np.floating[Any]]) -> None:
-        if update.shape != self._sums.shape[1:] or update.dtype != np.float32:
+        if update.shape != self._shape or update.dtype != _FLOAT32:
             raise UnsafeUpdateError(
-                f"An update of shape {update.shape} and type {update.dtype} is not {self._sums.shape[1:]} numbers."
+                f"An update of shape {update.shape} and type {update.dtype} is not {self._shape} numbers."
             )
         # A finite sum of squares spares the look at every entry; squares of finite ones can overflow.
-        with np.errstate(over="ignore", invalid="ignore"):
-            surely_finite = np.isfinite(np.dot(update, update))
-        if not surely_finite and not np.isfinite(update).all():
+        # Of numpy's products this one says nothing of that to the log.
+        if not math.isfinite(np.vdot(update, update)) and not np.isfinite(update).all():
             raise UnsafeUpdateError("An update is not finite.")
         if self._norm_bound is not None and np.linalg.norm(update.astype(np.float64)) > self._norm_bound:
             raise OverNormError(f"An update is longer than federation.norm_bound {self._norm_bound:g}.")
