@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -94,8 +95,9 @@ def ssh_line(key: ec.EllipticCurvePublicKey) -> str:
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
+@lru_cache(maxsize=2**17)
 def flower_key(node_key: str) -> bytes:
-    """A node's public key as Flower's list of nodes has it."""
+    """A node's public key as Flower's list of nodes has it, which is asked for in every round."""
     key = load_ssh_public_key(node_key.encode("ascii"))
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 

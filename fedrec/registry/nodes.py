@@ -21,14 +21,13 @@ _DAY = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One pair of keys of a client. node_id: the SuperLink's, while it knows the node. Times in UTC seconds."""
+    """One pair of keys of a client. Times in UTC seconds."""
 
     catalogue: str
     client: int
     state: State
     node_key: str
     identity_key: str
-    node_id: int | None
     asked_at: int
     ended_at: int | None = None
 
@@ -42,7 +41,7 @@ class Places:
 
 
 class StoredNode(Base):
-    """node_id: as text, as it has 64 bits without a sign."""
+    """A node as it is kept: by its key, which is taken once."""
 
     __tablename__ = "nodes"
     node_key: Mapped[str] = mapped_column(primary_key=True)
@@ -50,7 +49,6 @@ class StoredNode(Base):
     catalogue: Mapped[str]
     client: Mapped[int]
     state: Mapped[str]
-    node_id: Mapped[str | None]
     asked_at: Mapped[int]
     ended_at: Mapped[int | None]
 
@@ -62,7 +60,6 @@ class StoredNode(Base):
             state=self.state,  # type: ignore[arg-type]
             node_key=self.node_key,
             identity_key=self.identity_key,
-            node_id=None if self.node_id is None else int(self.node_id),
             asked_at=self.asked_at,
             ended_at=self.ended_at,
         )
@@ -97,7 +94,6 @@ def ask(database: Database, request: EnrolmentRequest, *, catalogue: str, places
             catalogue=catalogue,
             client=_client(session, request, catalogue, places, now),
             state="asked",
-            node_id=None,
             asked_at=now,
             ended_at=None,
         )
@@ -107,8 +103,8 @@ def ask(database: Database, request: EnrolmentRequest, *, catalogue: str, places
     return database.write(work)
 
 
-def enrolled_as(database: Database, node_key: str, *, node_id: int, now: int) -> Node:
-    """The SuperLink knows this node by that id: it is its client's from now on, in place of an earlier one.
+def confirm(database: Database, node_key: str, *, now: int) -> Node:
+    """The SuperLink admits this node: it is its client's from now on, in place of an earlier one.
 
     Raises RefusedError if the node was revoked or replaced meanwhile.
     """
@@ -121,7 +117,7 @@ def enrolled_as(database: Database, node_key: str, *, node_id: int, now: int) ->
             if other.node_key != node_key:
                 other.state, other.ended_at = "replaced", now
         session.flush()  # the index allows one enrolled node of a client at any moment
-        row.state, row.node_id = "enrolled", str(node_id)
+        row.state = "enrolled"
         return row.node()
 
     return database.write(work)
@@ -143,15 +139,6 @@ def revoke(database: Database, catalogue: str, client: int, *, now: int) -> list
         return [row.node() for row in rows]
 
     return database.write(work)
-
-
-def forget_node_id(database: Database, node_key: str) -> None:
-    """The SuperLink knows the node no more."""
-
-    def work(session: Session) -> None:
-        _row(session, node_key).node_id = None
-
-    database.write(work)
 
 
 def nodes(database: Database, catalogue: str | None = None) -> list[Node]:

@@ -17,9 +17,8 @@ from fedrec.registry.nodes import (
     Places,
     StoredNode,
     ask,
-    enrolled_as,
+    confirm,
     enrolled_nodes,
-    forget_node_id,
     identities,
     nodes,
     revoke,
@@ -52,17 +51,12 @@ def asked(database: Database, number: int, *, now: int = 0, places: Places = PLE
 
 
 def enrolled(database: Database, number: int, **more) -> Node:
-    return enrolled_as(database, asked(database, number, **more).node_key, node_id=2**64 - 1 - number, now=1)
+    return confirm(database, asked(database, number, **more).node_key, now=1)
 
 
 def test_clients_of_a_catalogue_are_numbered_from_zero(database) -> None:
     assert [enrolled(database, number).client for number in range(3)] == [0, 1, 2]
     assert enrolled(database, 3, catalogue="books").client == 0
-
-
-def test_an_id_of_64_bits_is_kept_whole(database) -> None:
-    assert enrolled(database, 0).node_id == 2**64 - 1
-    assert nodes(database)[0].node_id == 2**64 - 1
 
 
 def test_a_request_that_is_given_twice_is_the_same_client(database) -> None:
@@ -97,7 +91,7 @@ def test_new_keys_take_the_place_of_the_old_and_the_client_stays(database) -> No
     change = ask(database, a_request(2, replaces=1), catalogue="films", places=PLENTY, now=5)
     assert (change.client, change.state) == (1, "asked")
     assert identities(database, "films") == {0: f"{0:064x}", 1: f"{1:064x}"}
-    enrolled_as(database, change.node_key, node_id=7, now=6)
+    confirm(database, change.node_key, now=6)
     assert identities(database, "films") == {0: f"{0:064x}", 1: f"{2:064x}"}
     assert [(node.client, node.state, node.ended_at) for node in nodes(database)] == [
         (0, "enrolled", None),
@@ -122,7 +116,7 @@ def test_only_an_enrolled_devices_keys_can_be_replaced(database, what) -> None:
         revoke(database, "films", 0, now=1)
     if what == "replaced":
         change = ask(database, a_request(5, replaces=0), catalogue="films", places=PLENTY, now=0)
-        enrolled_as(database, change.node_key, node_id=5, now=0)
+        confirm(database, change.node_key, now=0)
     with pytest.raises(RefusedError, match="no enrolled device"):
         ask(database, a_request(1, replaces=0), catalogue="films", places=PLENTY, now=0)
 
@@ -136,7 +130,7 @@ def test_a_revoked_client_is_nobody_its_keys_never_come_back_and_its_number_is_n
         with pytest.raises(RefusedError, match="revoked"):
             asked(database, number)
     with pytest.raises(RefusedError, match="revoked"):
-        enrolled_as(database, change.node_key, node_id=1, now=0)
+        confirm(database, change.node_key, now=0)
     assert asked(database, 2).client == 1
 
 
@@ -167,7 +161,7 @@ def test_there_are_so_many_new_devices_a_day_even_where_they_are_revoked_again(d
 
 def test_a_client_has_one_node_whatever_goes_wrong_above(database) -> None:
     enrolled(database, 0)
-    row = {"catalogue": "films", "client": 0, "state": "enrolled", "node_id": None, "asked_at": 0, "ended_at": None}
+    row = {"catalogue": "films", "client": 0, "state": "enrolled", "asked_at": 0, "ended_at": None}
     with pytest.raises(IntegrityError):
         database.write(lambda session: session.add(StoredNode(node_key="x", identity_key="y", **row)))
 
@@ -177,11 +171,9 @@ def test_rounds_find_a_client_by_its_key_in_flowers_list(database) -> None:
     request = replace(a_request(0), node_key=ssh_line(key))
     node = ask(database, request, catalogue="films", places=PLENTY, now=0)
     assert enrolled_nodes(database, "films") == {}
-    enrolled_as(database, node.node_key, node_id=3, now=0)
+    confirm(database, node.node_key, now=0)
     assert enrolled_nodes(database, "films") == {flower_key(node.node_key): 0}
     assert enrolled_nodes(database, "books") == {}
-    forget_node_id(database, node.node_key)
-    assert nodes(database)[0].node_id is None
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -198,7 +190,7 @@ def test_whatever_is_done_in_whatever_order_a_number_is_one_devices_for_ever(tmp
             elif step == "change":
                 request = a_request(100 + place, replaces=number)
                 node = ask(database, request, catalogue="films", places=PLENTY, now=0)
-                enrolled_as(database, node.node_key, node_id=place, now=0)
+                confirm(database, node.node_key, now=0)
             else:
                 revoke(database, "films", number, now=0)
         except RefusedError:
