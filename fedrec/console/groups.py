@@ -29,7 +29,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """What became of those who were asked. exact: nothing of it is hidden.
+    """What became of those who were asked. exact: nothing of it is hidden; told: something of it is shown.
 
     failures: by code; empty where they would tell too much. faults: what went wrong with the
     round as a whole.
@@ -40,6 +40,7 @@ class Shares:
     failures: Mapping[str, Count]
     faults: tuple[str, ...]
     exact: bool
+    told: bool
 
 
 def count(devices: int, *, smallest: int) -> Count:
@@ -84,7 +85,8 @@ def shares(*, asked: int, replies: int, failures: Mapping[str, int], smallest: i
         replies=shown.get(_REPLIES, _not_shown()),
         failures=by_code | extra,
         faults=tuple(sorted(_NOT_DEVICES & {code for code, times in failures.items() if times})),
-        exact=all(each.value is not None for each in shown.values()) and bool(shown),
+        exact=bool(shown) and all(each.value is not None for each in shown.values()),
+        told=bool(shown),
     )
 
 
