@@ -134,7 +134,8 @@ class FederationConfig:
     """How the server draws clients and what it does with their mean update.
 
     min_replies: below it a round is dropped and recorded. timeout: seconds that a round
-    waits for its clients.
+    waits for its clients. over_selection: share of a cohort that is asked beyond it; the round
+    closes at `cohort` sound replies, and whoever was asked is charged.
     norm_bound: a longer update is not counted (`none` and `local` mode; `central` mode clips).
     hostile_clients: how many of a cohort `median_of_means` withstands.
     """
@@ -143,6 +144,7 @@ class FederationConfig:
     cohort: int = 100
     min_replies: int = 1
     timeout: float = 600.0
+    over_selection: float = 0.0
     server_optimizer: Literal["fedavg", "momentum", "adam"] = "adam"
     server_rate: float = 0.002
     release_every: int = 10
@@ -154,6 +156,12 @@ class FederationConfig:
     def groups(self) -> int:
         """How many groups the mean is taken of apart: one, or one more than twice the hostile clients."""
         return 2 * self.hostile_clients + 1
+
+    @property
+    def asked(self) -> int:
+        """How many clients a round asks, where so many are able to take part."""
+        # Rounded first: 10 * 0.1 is not 1 to a computer, and no client is charged for that.
+        return self.cohort + math.ceil(round(self.cohort * self.over_selection, 9))
 
     def __post_init__(self) -> None:
         require_positive(
@@ -168,6 +176,11 @@ class FederationConfig:
         if self.min_replies > self.cohort:
             raise ConfigError(
                 f"federation.min_replies {self.min_replies} is over federation.cohort {self.cohort}. Lower it."
+            )
+        if not 0 <= self.over_selection <= 1:
+            raise ConfigError(
+                f"federation.over_selection is {self.over_selection}. It lies between 0 and 1: everybody who is asked "
+                "is charged."
             )
         if self.norm_bound is not None:
             require_positive("federation", norm_bound=self.norm_bound)

@@ -27,10 +27,10 @@ from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Instruction, Reply
 from fedrec.training.collecting import Engine
 from fedrec.training.examples import Example, Shape, examples_of
+from fedrec.training.recipe import Recipe
 from fedrec.training.reference import ReferenceEngine
 from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
-from fedrec.training.server_round import Recipe
 from fedrec.training.workbench import Workbench
 
 POPULARITY = PopularityConfig(items=10, noise_multiplier=4.0)

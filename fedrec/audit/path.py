@@ -24,10 +24,10 @@ from fedrec.privacy_config import Mode
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Instruction, Reply
 from fedrec.training.collecting import Engine
+from fedrec.training.recipe import Recipe
 from fedrec.training.reference import ReferenceEngine
 from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
-from fedrec.training.server_round import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)

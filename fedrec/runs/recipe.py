@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrec.training.aggregation import ServerState
 from fedrec.training.foundation import Foundation
-from fedrec.training.server_round import Recipe
+from fedrec.training.recipe import Recipe
 
 
 def recipe_of(foundation: Foundation, *, run_id: str) -> Recipe:

@@ -62,11 +62,11 @@ def _require_rates(plan: PrivacyPlan, budget: BudgetConfig) -> None:
 
 
 def _require_participations(plan: PrivacyPlan, federation: FederationConfig, *, clients: int) -> None:
-    cohort = min(federation.cohort, clients)
-    asked = federation.rounds * cohort
+    each = min(federation.asked, clients)
+    asked = federation.rounds * each
     if asked > clients * plan.limits.most:
         raise ConfigError(
-            f"{federation.rounds} rounds of {cohort} clients are {asked} participations; "
+            f"{federation.rounds} rounds of {each} clients are {asked} participations; "
             f"{clients} clients that take part {plan.limits.most} times each allow {clients * plan.limits.most}. "
             "Lower federation.rounds or federation.cohort, or raise privacy.participations and pay for it."
         )

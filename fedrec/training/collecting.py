@@ -4,17 +4,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Protocol
 
 from fedrec.errors import OverNormError, UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
-from fedrec.privacy.accounting import Spending, spending_by_client
-from fedrec.privacy.budget import Budget
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
-from fedrec.privacy.statement import composed_epsilon
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.aggregation import UpdateSum
 from fedrec.training.client import Instruction, Reply
 
@@ -53,26 +47,40 @@ class Collected:
     replies: Mapping[int, str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Until:
+    """When a round stops listening: after `timeout` seconds, or once `enough` sound replies came."""
+
+    timeout: float
+    enough: int
+
+
 def ask(
-    engine: Engine, instruction: Instruction, cohort: Sequence[int], *, total: UpdateSum, timeout: float
+    engine: Engine, instruction: Instruction, cohort: Sequence[int], *, total: UpdateSum, until: Until
 ) -> Collected:
-    """Collect the replies of a cohort into `total`; no reply, however odd, stops the others."""
+    """Collect the replies of a cohort into `total`; no reply, however odd, stops the others.
+
+    Whoever has not replied when enough others have may have paid all the same, and is charged.
+    """
     failures: Counter[str] = Counter()
     spent = set(cohort)
     answered: set[int] = set()
     interrupted: list[tuple[int, int]] = []
     replies: dict[int, str] = {}
-    for reply in engine.collect(instruction, cohort, timeout=timeout):
+    for reply in engine.collect(instruction, cohort, timeout=until.timeout):
         code = _take(reply, total, answered, spent)
         if not code and reply.update is not None:
             replies[reply.client] = _digest(reply.update, instruction.plan)
-        failures.update([code] if code else [])
-        if reply.client in spent and code != "duplicate":
+        if code:
+            failures[code] += 1
+        if reply.attempts > 1 and reply.client in spent and code != "duplicate":
             interrupted += [(reply.client, attempt) for attempt in range(1, _believable(reply, instruction.plan))]
         if code in UNSPENT_CODES and not reply.attempts:
             spent.discard(reply.client)
+        if total.count >= until.enough:
+            break
     if silent := len(cohort) - len(answered):
-        failures["timeout"] = silent
+        failures["not_needed" if total.count >= until.enough else "timeout"] = silent
     if total.empty_groups:
         failures["empty_group"] = total.empty_groups
     return Collected(
@@ -85,58 +93,6 @@ def ask(
         interrupted=interrupted,
         replies=replies,
     )
-
-
-def draw_cohort(eligible: Sequence[int], *, size: int, seed: int, labels: Sequence[object]) -> list[int]:
-    """A cohort without repetition, of `size` where so many are eligible."""
-    if not len(eligible):
-        return []
-    generator = np.random.default_rng(draw_seed(seed, *labels))
-    chosen = generator.choice(np.array(eligible, dtype=np.int64), size=min(size, len(eligible)), replace=False)
-    return [int(client) for client in chosen]
-
-
-def draw_seed(seed: int, *labels: object) -> int:
-    """A seed for everything that is public about a round."""
-    digest = hashlib.sha256("\x1f".join(map(str, (seed, *labels))).encode()).digest()
-    return int.from_bytes(digest[:8], "big")
-
-
-def eligible(
-    clients: Sequence[int], plan: PrivacyPlan | None, entries: Sequence[Mapping[str, Any]], *, round_number: int
-) -> list[int]:
-    """The clients that cap and separation leave, by the server's own count.
-
-    That count also catches a device that was restored from a backup and forgot what it spent.
-    """
-    if plan is None:
-        return list(clients)
-    taken: Counter[int] = Counter()
-    last: dict[int, int] = {}
-    for entry in entries:
-        if entry["kind"] == "update":
-            taken.update(entry["participants"])
-            last.update(dict.fromkeys(entry["participants"], entry["round"]))
-    rests = plan.limits.separation if plan.limits.separation > 1 else 0
-    return [
-        client
-        for client in clients
-        if taken[client] < plan.limits.cap and round_number - last.get(client, round_number - rests) >= rests
-    ]
-
-
-def within_budget(
-    clients: Sequence[int], entries: Sequence[dict[str, Any]], more: Sequence[GaussianSpend], budget: Budget
-) -> list[int]:
-    """The clients whose lifetime budget has room for `more`, by the server's own count."""
-    spent = spending_by_client(entries)
-
-    @cache
-    def fits(spending: Spending) -> bool:
-        spends = [spend for spend, count in spending for _ in range(count)]
-        return budget.room_for([*spends, *more], epsilon_of=composed_epsilon)
-
-    return [client for client in clients if fits(spent.get(client, ()))]
 
 
 def _believable(reply: Reply, plan: PrivacyPlan | None) -> int:

@@ -6,6 +6,7 @@ draw the cohort -> ask -> sum what is sound -> write the ledger -> noise -> step
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import Seal, require_sealed
 from fedrec.release import signing_key
 from fedrec.training.aggregation import ServerState
+from fedrec.training.cohort import Readiness
 from fedrec.training.collecting import Engine
+from fedrec.training.recipe import Recipe
 from fedrec.training.run_folder import RunFolder
-from fedrec.training.server_round import Recipe, RoundResult, RoundServer
+from fedrec.training.server_round import RoundResult, RoundServer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +33,15 @@ class Hooks:
 
     measure: validation metrics of a state, or None when none are due. publish: writes a
     release of a state. report: told every record. prior: told the released popularity.
+    gate: returns when the round of a number may ask its clients, told how many are ready
+    whenever it wants to know; what it raises ends the run before anything is asked or spent.
     """
 
     measure: Callable[[ServerState], dict[str, Any] | None]
     publish: Callable[[ServerState, str], None]
     report: Callable[[dict[str, Any]], None]
     prior: Callable[[Floats], None] = lambda _: None
+    gate: Callable[[int, Callable[[], Readiness]], None] = lambda *_: None
 
 
 def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerState, hooks: Hooks) -> ServerState:
@@ -50,10 +56,14 @@ def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerS
             # Before the first message: a device needs a release to answer it. A released popularity
             # comes with that message's reply, so this release has none yet.
             hooks.publish(state, ledger.head)
+        if server.prior_is_due(state):
+            hooks.gate(0, partial(server.cohorts.readiness, 0))
         prior = server.prior(state)
         if prior is not None:
             hooks.prior(prior)
         while state.round < recipe.federation.rounds:
+            if server.needs_clients(state):
+                hooks.gate(state.round + 1, partial(server.cohorts.readiness, state.round + 1))
             began = time.monotonic()
             result = server.round(state, prior)
             state, norm = _step(state, result, recipe.federation)

@@ -3,54 +3,31 @@
 In `local` mode replies arrive noised; in `central` mode their bounded sum is noised here.
 """
 
-import hashlib
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from fedrec.config import FederationConfig
 from fedrec.data.sequences import Floats
 from fedrec.errors import VerificationError
-from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.mechanism import Doubles, noised_sum
 from fedrec.privacy.plan import PrivacyPlan
-from fedrec.privacy.randomness import NoiseKind, noise_source
+from fedrec.privacy.randomness import noise_source
 from fedrec.training.aggregation import ServerState, UpdateSum
 from fedrec.training.blocks import Block, Task, blocks_of
 from fedrec.training.client import Instruction
-from fedrec.training.collecting import Collected, Engine, ask, draw_cohort, draw_seed, eligible, within_budget
+from fedrec.training.cohort import Begun, Cohorts
+from fedrec.training.collecting import Collected, Engine, Until, ask
 from fedrec.training.contribution import released_metrics, released_prior
-from fedrec.training.payment import complete, paid, pay
+from fedrec.training.payment import pay
+from fedrec.training.recipe import Recipe, draw_seed
 from fedrec.training.robust import draw_groups
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.server_noise import ServerNoise
 
 Metrics = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What the server holds constant over a run.
-
-    run_id: tells this run's rounds from any other's. noise: `system` is secret. catalogue:
-    the number of items, N. prior_weight: of a released popularity in every score. budget:
-    asked for every client before it is drawn, as interruptions cost more than was planned.
-    """
-
-    federation: FederationConfig
-    plan: PrivacyPlan | None
-    layout: str
-    run_id: str
-    seed: int
-    noise: NoiseKind
-    catalogue: int
-    prior_weight: float = 1.0
-    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +50,11 @@ class RoundServer:
     recipe: Recipe
     ledger: Ledger
 
+    @property
+    def cohorts(self) -> Cohorts:
+        """Who is asked."""
+        return Cohorts(folder=self.folder, recipe=self.recipe, ledger=self.ledger, connected=self.engine.clients)
+
     def round(self, state: ServerState, prior: Floats | None) -> RoundResult:
         """Ask for the round after `state`, pay for it, and return what may be used of it."""
         plan = self.recipe.plan
@@ -83,6 +65,20 @@ class RoundServer:
         if plan is not None:
             self._pay(plan, collected, blocks_of(plan, "update", size=len(state.adapter)))
         return _result(collected, None if dropped else collected.total.mean(expected=self._expected(collected)))
+
+    def needs_clients(self, state: ServerState) -> bool:
+        """Whether the round after `state` has still to be asked for: it was not noised before an interruption."""
+        plan = self.recipe.plan
+        if plan is None or plan.mode != "central":
+            return True
+        noise = self._noise(plan, blocks_of(plan, "update", size=len(state.adapter)))
+        return noise.kept(finished=state.round, recorded=bool(self.folder.rounds())).state.round <= state.round
+
+    def prior_is_due(self, state: ServerState) -> bool:
+        """Whether everybody has still to be asked for a popularity."""
+        due = self.recipe.plan is not None and self.recipe.plan.popularity is not None
+        asked = any(entry["kind"] == "popularity" for entry in self.ledger.entries)
+        return due and not asked and not state.round and self.folder.prior() is None
 
     def prior(self, state: ServerState) -> Floats | None:
         """(N,) weighted popularity as released before the first round; None where the plan releases none.
@@ -106,9 +102,9 @@ class RoundServer:
         (block,) = blocks_of(plan, "popularity", size=size)
         noised = np.zeros(size)
         if not any(entry["kind"] == "popularity" for entry in self.ledger.entries):
-            instruction = self._instruction(state, 0, self._token(0), task="popularity")
-            everybody = list(self.engine.clients())
-            collected = self._collect(instruction, everybody, UpdateSum(size, blocks=[block]))
+            begun = self.cohorts.begin(0, [block])
+            instruction = self._instruction(state, begun, task="popularity")
+            collected = self._collect(instruction, begun, UpdateSum(size, blocks=[block]))
             self._pay(plan, collected, [block])
             if not self._dropped(collected):
                 source = noise_source(self.recipe.noise, self.recipe.seed, "server", "popularity")
@@ -154,60 +150,34 @@ class RoundServer:
         )
 
     def _ask(self, state: ServerState, prior: Floats | None, *, blocks: Sequence[Block]) -> Collected:
-        number = state.round + 1
-        pending = self._begun(number, blocks)
-        instruction = self._instruction(state, number, pending["token"], prior=prior)
+        begun = self.cohorts.begin(state.round + 1, blocks)
+        instruction = self._instruction(state, begun, prior=prior)
         federation = self.recipe.federation
-        seed = draw_seed(self.recipe.seed, "groups", number)
-        groups = draw_groups(pending["cohort"], count=federation.groups, seed=seed)
+        seed = draw_seed(self.recipe.seed, "groups", begun.round)
+        groups = draw_groups(begun.cohort, count=federation.groups, seed=seed)
         total = UpdateSum(len(state.adapter), blocks=blocks, norm_bound=federation.norm_bound, groups=groups)
-        return self._collect(instruction, pending["cohort"], total)
-
-    def _begun(self, number: int, blocks: Sequence[Block]) -> dict[str, Any]:
-        """Token and cohort of the round under way; a new attempt where the last one was paid for and lost."""
-        plan, federation = self.recipe.plan, self.recipe.federation
-        pending = self.folder.pending(number)
-        lost = pending and plan and plan.mode == "central" and paid(self.ledger, pending["token"])
-        if pending and not lost:
-            return pending
-        if pending and plan:
-            complete(self.ledger, plan, pending["token"], blocks)
-        able = self._able(number, blocks)
-        if pending:
-            allowed = set(able)
-            cohort = [client for client in pending["cohort"] if client in allowed]
-        else:
-            cohort = draw_cohort(able, size=federation.cohort, seed=self.recipe.seed, labels=("cohort", number))
-        pending = {"round": number, "token": self._token(number), "cohort": cohort}
-        self.folder.begin(pending)
-        return pending
-
-    def _able(self, number: int, blocks: Sequence[Block]) -> list[int]:
-        """The clients that cap, separation and the lifetime budget leave."""
-        plan, budget, entries = self.recipe.plan, self.recipe.budget, self.ledger.entries
-        able = eligible(self.engine.clients(), plan, entries, round_number=number)
-        if plan is None or budget is None or budget.epsilon is None:
-            return able
-        more = [block.spend for block in blocks or blocks_of(plan, "update", size=0)]
-        return within_budget(able, entries, more, budget)
+        return self._collect(instruction, begun, total)
 
     def _instruction(
-        self, state: ServerState, number: int, token: str, *, task: Task = "update", prior: Floats | None = None
+        self, state: ServerState, begun: Begun, *, task: Task = "update", prior: Floats | None = None
     ) -> Instruction:
         return Instruction(
             run=self.recipe.run_id,
-            round=number,
-            token=token,
+            round=begun.round,
+            token=begun.token,
             adapter=state.adapter,
             layout=self.recipe.layout,
             plan=self.recipe.plan,
-            negatives_seed=draw_seed(self.recipe.seed, "negatives", number),
+            negatives_seed=draw_seed(self.recipe.seed, "negatives", begun.round),
             task=task,
             prior=prior,
         )
 
-    def _collect(self, instruction: Instruction, cohort: Sequence[int], total: UpdateSum) -> Collected:
-        return ask(self.engine, instruction, cohort, total=total, timeout=self.recipe.federation.timeout)
+    def _collect(self, instruction: Instruction, begun: Begun, total: UpdateSum) -> Collected:
+        # A popularity is asked of everybody, and everybody's counts.
+        enough = self.recipe.federation.cohort if instruction.task == "update" else len(begun.cohort)
+        until = Until(timeout=self.recipe.federation.timeout, enough=enough)
+        return ask(self.engine, instruction, begun.cohort, total=total, until=until)
 
     def _pay(self, plan: PrivacyPlan, collected: Collected, blocks: Sequence[Block]) -> None:
         secret = self.recipe.noise == "system"
@@ -220,18 +190,6 @@ class RoundServer:
     def _expected(self, collected: Collected) -> int:
         """The expected cohort: who was asked is public, who replied does not enter."""
         return min(self.recipe.federation.cohort, max(len(collected.cohort), 1))
-
-    def _token(self, number: int) -> str:
-        """Names an attempt at a round.
-
-        In `central` mode it is new for every attempt: a client takes it for a participation of
-        its own, so that a server that was set back cannot have one update noised twice for one
-        charge. In `local` mode it is the round's, whose reply carries its noise with it.
-        """
-        if self.recipe.plan is not None and self.recipe.plan.mode == "central":
-            return secrets.token_hex(16)
-        text = f"{self.recipe.run_id}|{self.recipe.layout}|{number}"
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _result(collected: Collected, mean: Doubles | None, metrics: Metrics | None = None) -> RoundResult:

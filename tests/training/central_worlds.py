@@ -11,9 +11,9 @@ from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Instruction, Reply
+from fedrec.training.recipe import Recipe
 from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
-from fedrec.training.server_round import Recipe
 from tests.small_worlds import a_central_plan
 
 SIZE = 6

@@ -12,9 +12,9 @@ from fedrec.privacy.ledger import GENESIS, Ledger, read_events
 from fedrec.privacy.statement import check_client_ledgers
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Reply
+from fedrec.training.recipe import Recipe
 from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
-from fedrec.training.server_round import Recipe
 from tests.small_worlds import a_model
 from tests.training import central_worlds
 from tests.training.clients import PLAN, a_client

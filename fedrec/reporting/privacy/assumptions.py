@@ -42,6 +42,7 @@ def assumptions(evidence: Evidence, plan: PrivacyPlan, *, cross_check: str) -> l
         *([_hold_out()] if plan.unit == "SEGMENT" else []),
         _sampling(plan),
         *([_separation(plan)] if plan.bands > 1 else []),
+        *([_answers_in_time()] if evidence.scenario.federation.over_selection and plan.mode == "central" else []),
         _cap(evidence, plan),
         _paid_first(evidence),
         _clients_agree(evidence),
@@ -109,6 +110,15 @@ def _hold_out() -> Assumption:
         "two items of each person are held out, chosen over the whole history: what one interval holds decides what "
         "another one trains on, and one interval moved the sum by 1.45 C in a trial. The guarantee is for the training "
         "data as they were split; a device holds nothing out",
+    )
+
+
+def _answers_in_time() -> Assumption:
+    return Assumption(
+        "When a device answers does not depend on what its owner did",
+        "assumed",
+        "with over_selection a round closes at its cohort: an answer that comes sooner keeps another one out, and how "
+        "long a device computes depends a little on how long its history is",
     )
 
 

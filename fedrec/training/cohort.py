@@ -1,0 +1,162 @@
+"""Who is asked in a round: drawn once, remembered before anybody is asked, and the same again after an interruption."""
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from fedrec.privacy.accounting import Spending, spending_by_client
+from fedrec.privacy.budget import Budget
+from fedrec.privacy.ledger import Ledger
+from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.statement import composed_epsilon
+from fedrec.training.blocks import Block, blocks_of
+from fedrec.training.payment import complete, paid
+from fedrec.training.recipe import Recipe, draw_seed
+from fedrec.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An attempt at a round that is on the disk. token: names it."""
+
+    round: int
+    token: str
+    cohort: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether a round can ask its cohort now.
+
+    connected: clients that are there; able: of them, those that may be asked. begun: whether
+    it was asked before an interruption, so that it goes on with whoever is left of its cohort.
+    """
+
+    connected: int
+    able: int
+    needed: int
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohorts:
+    """Draws the cohorts of one run. connected: the clients that can be reached now."""
+
+    folder: RunFolder
+    recipe: Recipe
+    ledger: Ledger
+    connected: Callable[[], Sequence[int]]
+
+    def begin(self, number: int, blocks: Sequence[Block]) -> Begun:
+        """The attempt at a round that is under way; a new one where the last one was paid for and lost.
+
+        Round 0 is the release of popularity, of which everybody is asked.
+        """
+        plan = self.recipe.plan
+        pending = self._pending(number)
+        lost = pending and plan and plan.mode == "central" and paid(self.ledger, pending.token)
+        if pending and not lost:
+            return pending
+        if pending and plan:
+            complete(self.ledger, plan, pending.token, blocks)
+        begun = Begun(round=number, token=self._token(number), cohort=self._draw(number, blocks, pending))
+        self.folder.begin(asdict(begun))
+        return begun
+
+    def readiness(self, number: int) -> Readiness:
+        """Whether there are clients to ask in a round."""
+        connected, cohort = self.connected(), self.recipe.federation.cohort
+        if pending := self._pending(number):
+            there = len(set(connected) & set(pending.cohort))
+            return Readiness(connected=len(connected), able=there, needed=min(cohort, len(pending.cohort)), begun=True)
+        # Who is able takes a look at the whole ledger: not while too few are there anyway.
+        enough = number and len(connected) >= cohort
+        able = len(self._able(connected, number, [])) if enough else len(connected)
+        return Readiness(connected=len(connected), able=able, needed=cohort)
+
+    def _draw(self, number: int, blocks: Sequence[Block], pending: Begun | None) -> list[int]:
+        if number == 0:
+            return list(self.connected())
+        able = self._able(self.connected(), number, blocks)
+        if pending:
+            allowed = set(able)
+            return [client for client in pending.cohort if client in allowed]
+        recipe = self.recipe
+        return draw_cohort(able, size=recipe.federation.asked, seed=recipe.seed, labels=("cohort", number))
+
+    def _pending(self, number: int) -> Begun | None:
+        found = self.folder.pending(number)
+        return Begun(round=number, token=found["token"], cohort=found["cohort"]) if found else None
+
+    def _able(self, connected: Sequence[int], number: int, blocks: Sequence[Block]) -> list[int]:
+        """The clients that cap, separation and the lifetime budget leave."""
+        plan, budget, entries = self.recipe.plan, self.recipe.budget, self.ledger.entries
+        able = eligible(connected, plan, entries, round_number=number)
+        if plan is None or budget is None or budget.epsilon is None:
+            return able
+        more = [block.spend for block in blocks or blocks_of(plan, "update", size=0)]
+        return within_budget(able, entries, more, budget)
+
+    def _token(self, number: int) -> str:
+        """Names an attempt at a round.
+
+        In `central` mode it is new for every attempt: a client takes it for a participation of
+        its own, so that a server that was set back cannot have one update noised twice for one
+        charge. In `local` mode it is the round's, whose reply carries its noise with it.
+        """
+        if self.recipe.plan is not None and self.recipe.plan.mode == "central":
+            return secrets.token_hex(16)
+        text = f"{self.recipe.run_id}|{self.recipe.layout}|{number}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def draw_cohort(eligible: Sequence[int], *, size: int, seed: int, labels: Sequence[object]) -> list[int]:
+    """A cohort without repetition, of `size` where so many are eligible."""
+    if not len(eligible):
+        return []
+    generator = np.random.default_rng(draw_seed(seed, *labels))
+    chosen = generator.choice(np.array(eligible, dtype=np.int64), size=min(size, len(eligible)), replace=False)
+    return [int(client) for client in chosen]
+
+
+def eligible(
+    clients: Sequence[int], plan: PrivacyPlan | None, entries: Sequence[Mapping[str, Any]], *, round_number: int
+) -> list[int]:
+    """The clients that cap and separation leave, by the server's own count.
+
+    That count also catches a device that was restored from a backup and forgot what it spent.
+    """
+    if plan is None:
+        return list(clients)
+    taken: Counter[int] = Counter()
+    last: dict[int, int] = {}
+    for entry in entries:
+        if entry["kind"] == "update":
+            taken.update(entry["participants"])
+            last.update(dict.fromkeys(entry["participants"], entry["round"]))
+    rests = plan.limits.separation if plan.limits.separation > 1 else 0
+    return [
+        client
+        for client in clients
+        if taken[client] < plan.limits.cap and round_number - last.get(client, round_number - rests) >= rests
+    ]
+
+
+def within_budget(
+    clients: Sequence[int], entries: Sequence[dict[str, Any]], more: Sequence[GaussianSpend], budget: Budget
+) -> list[int]:
+    """The clients whose lifetime budget has room for `more`, by the server's own count."""
+    spent = spending_by_client(entries)
+
+    @cache
+    def fits(spending: Spending) -> bool:
+        spends = [spend for spend, count in spending for _ in range(count)]
+        return budget.room_for([*spends, *more], epsilon_of=composed_epsilon)
+
+    return [client for client in clients if fits(spent.get(client, ()))]
