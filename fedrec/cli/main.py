@@ -7,7 +7,7 @@ import click
 import typer
 
 from fedrec import __version__
-from fedrec.cli import catalogue, client, data, demo, privacy, simulate
+from fedrec.cli import catalogue, client, data, demo, privacy, server, simulate
 from fedrec.errors import FedrecError
 
 # No telemetry, no update checks, no look-ups at a hub: nothing leaves but what a user asks for.
@@ -28,6 +28,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(client.app, name="client")
+app.add_typer(server.app, name="server")
 app.command("simulate")(simulate.simulate)
 app.command("evaluate")(simulate.evaluate)
 app.command("demo")(demo.demo)
@@ -54,7 +55,7 @@ def main() -> None:
         print(f"error: {error.format_message()}", file=sys.stderr)  # noqa: T201
         code = 2
     except ModuleNotFoundError as error:
-        extra = "edge" if sys.argv[1:2] == ["client"] else "train,report"
+        extra = {"client": "edge", "server": "server"}.get("".join(sys.argv[1:2]), "train,report")
         print(f"error: {error.name} is missing. Install fedrec[{extra}] for this command.", file=sys.stderr)  # noqa: T201
         code = 2
     except OSError as error:

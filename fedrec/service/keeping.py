@@ -1,0 +1,175 @@
+"""Keeps one Flower run per catalogue going until its rounds are done or the operator stops them."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from structlog.typing import FilteringBoundLogger
+
+from fedrec.errors import FedrecError
+from fedrec.files import write_atomically
+from fedrec.registry.control import wished
+from fedrec.registry.registry import Registry
+from fedrec.registry.status import round_status
+from fedrec.service.folder import ServiceFolder
+from fedrec.service.superlink import ServedRun, served_run, served_runs, start_run, stop_run
+from fedrec.service.turns import is_served
+
+Standing = Literal["serving", "starting", "waiting", "stopped", "done", "failing"]
+
+# The exit code that tells it from a crash.
+KEEPS_FAILING = 3
+_TICK_SECONDS = 2.0
+# A process that served has ended, or is about to say so; asking Flower costs a second of computing.
+_QUIET_SECONDS = 5.0
+_ASK_SECONDS = 10.0
+# Until a run's process is there and has read its model.
+_START_SECONDS = 300.0
+# Rounds that went on this long did not fail by starting.
+_STEADY_SECONDS = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 900.0
+_FAILURES_AT_MOST = 5
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is known of one catalogue's run. Times are of a monotonic clock."""
+
+    run: int | None = None
+    started: float = 0.0
+    served_since: float | None = None
+    quiet_since: float | None = None
+    ask_at: float = 0.0
+    due: float = 0.0
+    failures: int = 0
+    standing: Standing = "waiting"
+
+
+@dataclass(slots=True)
+class Keeper:
+    """The runs of a service. `step` looks at each catalogue once."""
+
+    folder: ServiceFolder
+    registry: Registry
+    log: FilteringBoundLogger
+    clock: Callable[[], float] = time.monotonic
+    runs: dict[str, Kept] = field(default_factory=dict)
+
+    def adopt(self) -> None:
+        """Runs of an earlier keeper whose rounds go on are kept; all others of this SuperLink are stopped."""
+        known = read_runs(self.folder)
+        serving = {known[name]: name for name in known if is_served(self.folder.catalogue(name))}
+        for run in served_runs(self.folder):
+            if run.finished:
+                continue
+            if run.id in serving:
+                self.runs[serving[run.id]] = Kept(run=run.id, served_since=self.clock(), standing="serving")
+            else:
+                self.log.info("an earlier run is stopped", run=str(run.id), status=run.status)
+                stop_run(self.folder, run.id)
+
+    def step(self) -> None:
+        """Each catalogue's run is started, started again, or left, as it stands; a fault of one stops no other."""
+        for name in self.folder.names():
+            kept = self.runs.setdefault(name, Kept())
+            try:
+                self._look(name, kept)
+            except FedrecError as error:
+                self.log.warning("cannot look after the rounds", catalogue=name, problem=str(error))
+                kept.ask_at = self.clock() + _ASK_SECONDS
+
+    def standing(self) -> dict[str, Standing]:
+        """How each catalogue stood at the last look."""
+        return {name: kept.standing for name, kept in self.runs.items()}
+
+    def _look(self, name: str, kept: Kept) -> None:
+        if is_served(self.folder.catalogue(name)):
+            self._note_serving(kept)
+        elif kept.run is None:
+            self._start_if_wanted(name, kept)
+        else:
+            self._ask_if_quiet(name, kept, kept.run)
+
+    def _note_serving(self, kept: Kept) -> None:
+        now = self.clock()
+        kept.served_since = now if kept.served_since is None else kept.served_since
+        kept.quiet_since, kept.standing = None, "serving"
+        if now - kept.served_since >= _STEADY_SECONDS:
+            kept.failures = 0
+
+    def _start_if_wanted(self, name: str, kept: Kept) -> None:
+        now = self.clock()
+        kept.standing = self._resting(name, kept)
+        if kept.standing in ("stopped", "done") or now < max(kept.due, kept.ask_at):
+            return
+        kept.run = start_run(self.folder, name)
+        kept.started, kept.served_since, kept.quiet_since, kept.standing = now, None, None, "starting"
+        self._remember()
+        self.log.info("rounds are started", catalogue=name, run=str(kept.run), attempt=kept.failures + 1)
+
+    def _resting(self, name: str, kept: Kept) -> Standing:
+        status = round_status(self.registry, name)
+        if status is not None and status.phase == "done":
+            return "done"
+        if wished(self.registry, name).wish == "stop":
+            return "stopped"
+        return "failing" if kept.failures >= _FAILURES_AT_MOST else "waiting"
+
+    def _ask_if_quiet(self, name: str, kept: Kept, run: int) -> None:
+        """Ask Flower what became of a run that nobody serves; one whose process is gone is over."""
+        now = self.clock()
+        if kept.quiet_since is None:
+            kept.quiet_since = now
+        if now - kept.quiet_since < _QUIET_SECONDS or now < kept.ask_at:
+            return
+        kept.ask_at = now + _ASK_SECONDS
+        found = served_run(self.folder, run)
+        if found is None or found.finished:
+            self._over(name, kept, found)
+        elif kept.served_since is not None or now - kept.started > _START_SECONDS:
+            stop_run(self.folder, run)
+            self._over(name, kept, found)
+
+    def _over(self, name: str, kept: Kept, found: ServedRun | None) -> None:
+        """The run is over; another one is due after a pause, longer after each that failed."""
+        now = self.clock()
+        status = found.status if found else "forgotten"
+        kept.failures += 1
+        pause = min(_FIRST_PAUSE * 2 ** (kept.failures - 1), _LONGEST_PAUSE)
+        kept.run, kept.due = None, now + pause
+        told = self.log.error if kept.failures >= _FAILURES_AT_MOST else self.log.info
+        told("rounds have ended", catalogue=name, run=str(found.id) if found else "", status=status, seconds=pause)
+
+    def _remember(self) -> None:
+        known = {name: str(kept.run) for name, kept in self.runs.items() if kept.run is not None}
+        write_atomically(_runs_file(self.folder), json.dumps(known).encode(), mode=0o600)
+
+
+def read_runs(folder: ServiceFolder) -> dict[str, int]:
+    """The run of each catalogue that was started last; none where that is not known."""
+    try:
+        return {str(name): int(run) for name, run in json.loads(_runs_file(folder).read_bytes()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def keep_runs(keeper: Keeper, *, once: bool, stopping: Callable[[float], bool]) -> int:
+    """Keep the runs going until `stopping(seconds to wait)` says so; the code to exit with.
+
+    once: end when every catalogue is done or stopped, with KEEPS_FAILING if one of them does.
+    """
+    keeper.adopt()
+    while True:
+        keeper.step()
+        standing = set(keeper.standing().values())
+        if once and standing <= {"done", "stopped", "failing"}:
+            return KEEPS_FAILING if "failing" in standing else 0
+        if stopping(_TICK_SECONDS):
+            return 0
+
+
+def _runs_file(folder: ServiceFolder) -> Path:
+    return folder.flower_home / "runs.json"

@@ -1,0 +1,187 @@
+"""A program that is kept running: started again when it ends, later each time that it ends at once."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+State = Literal["waiting", "starting", "running"]
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+# A program that ran this long did not fail by starting.
+_STEADY = 60.0
+# So many ends in a row are told as what they are.
+LOOP = 4
+_UNANSWERED = 3
+_PATIENCE = 120.0
+_GRACE = 5.0
+_POLL = 0.1
+# Marks what a service started, for the service that starts after a kill.
+MARK = "FEDREC_SERVICE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What is kept running.
+
+    after: names of those that must answer before this one starts; when one of them ends, so does
+    this one. answers: whether it does what it is for. ends: whether an end with code 0 is meant.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    after: frozenset[str] = frozenset()
+    answers: Callable[[], bool] = lambda: True
+    ends: bool = False
+
+
+@dataclass(slots=True)
+class Pauses:
+    """How long to wait before a program is started again: twice as long after each early end."""
+
+    failures: int = 0
+
+    def after(self, lasted: float) -> float:
+        """Seconds to wait after a process that lasted this long."""
+        self.failures = 1 if lasted >= _STEADY else self.failures + 1
+        return float(min(_FIRST_PAUSE * 2 ** (self.failures - 1), _LONGEST_PAUSE))
+
+
+@dataclass(slots=True)
+class Kept:
+    """A program and its process of the moment. Times are of a monotonic clock."""
+
+    program: Program
+    state: State = "waiting"
+    restarts: int = 0
+    code: int | None = None
+    due: float = 0.0
+    started: float = 0.0
+    unanswered: int = 0
+    pauses: Pauses = field(default_factory=Pauses)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process else None
+
+    @property
+    def in_a_loop(self) -> bool:
+        """Whether it ends again and again soon after its start."""
+        return self.pauses.failures >= LOOP
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has done what it was for and ended."""
+        return self.program.ends and self.process is None and self.code == 0
+
+    def start(self, now: float) -> None:
+        """The program has a process, in a group of its own, whose output goes into its log."""
+        handle = os.open(self.program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.process = subprocess.Popen(
+                self.program.command,
+                env=dict(self.program.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        finally:
+            os.close(handle)
+        self.state, self.started, self.unanswered, self.code = "starting", now, 0, None
+
+    def has_ended(self, now: float) -> bool:
+        """Whether the process has ended since the last look; what it started is ended with it."""
+        if self.process is None or self.process.poll() is None:
+            return False
+        self._leave()
+        self._wait_for_next(now)
+        return True
+
+    def look(self, now: float) -> bool:
+        """Whether it answers; one that does not for long, or never does, is ended."""
+        if self.program.answers():
+            self.state, self.unanswered = "running", 0
+            if now - self.started >= _STEADY:
+                self.pauses.failures = 0
+            return True
+        self.unanswered += 1
+        silent = self.state == "running" and self.unanswered >= _UNANSWERED
+        if silent or (self.state == "starting" and now - self.started > _PATIENCE):
+            self.end(grace=_GRACE)
+            self._wait_for_next(now)
+        return False
+
+    def end(self, *, grace: float) -> None:
+        """The process and all that it started are gone: asked first, then made to."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        until = time.monotonic() + grace
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(grace)
+        while _has_members(self.process.pid) and time.monotonic() < until:
+            time.sleep(_POLL)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Whatever is left of the process's group is gone too."""
+        if self.process is not None:
+            end_group(self.process.pid)
+            self.code = self.process.wait()
+        self.process, self.state, self.due = None, "waiting", 0.0
+
+    def _wait_for_next(self, now: float) -> None:
+        self.restarts += 1
+        self.due = now + self.pauses.after(now - self.started)
+
+
+def end_group(group: int) -> None:
+    """No process of this group is left: a program's own children may outlive it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end_leftovers(mark: str) -> int:
+    """No process that an earlier service of this folder started is left; how many there were.
+
+    Where the system has no /proc, a service that was killed leaves its processes to the operator.
+    """
+    found = [pid for pid in _processes() if pid != os.getpid() and _is_marked(pid, mark)]
+    for pid in found:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in found:
+        while _is_marked(pid, mark):
+            time.sleep(_POLL)
+    return len(found)
+
+
+def _processes() -> list[int]:
+    proc = Path("/proc")
+    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
+
+
+def _is_marked(pid: int, mark: str) -> bool:
+    """Whether a process of this user carries the mark of a service; one that has ended does not."""
+    try:
+        return f"{MARK}={mark}".encode() in (Path("/proc") / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
