@@ -7,10 +7,12 @@ from types import MappingProxyType
 from fastapi import FastAPI, Request, Response
 
 _TYPES = MappingProxyType({".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"})
+# Its page holds no index.html: what the pages have in common.
+_SHARED = "fedrec.web"
 
 
 def page_files(package: str, *, at: str, files: str) -> dict[str, Response]:
-    """The files of PACKAGE/page by the path under which they are served.
+    """The files of PACKAGE/page, and those that all pages share, by the path under which they are served.
 
     at: where index.html is served. files: the folder of all others.
 
@@ -18,7 +20,8 @@ def page_files(package: str, *, at: str, files: str) -> dict[str, Response]:
     ['/', '/page/api.js']
     """
     found = {}
-    for file in resources.files(package).joinpath("page").iterdir():
+    folders = (resources.files(owner).joinpath("page") for owner in (_SHARED, package))
+    for file in (file for folder in folders for file in folder.iterdir()):
         suffix = file.name[file.name.rfind(".") :]
         if suffix in _TYPES:
             path = at if file.name == "index.html" else f"{files}/{file.name}"

@@ -1,12 +1,9 @@
 """An agent over a real device: its application, and callers of every sort."""
 
-import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -16,6 +13,7 @@ from fedrec.ondevice.engine import Engine
 from fedrec.web.limits import Limits
 from tests.agent.worlds import HOSTILE, a_private_release
 from tests.ondevice.device_worlds import a_device, a_release, a_text_world, a_world
+from tests.web.calling import Caller
 
 PORT = 8799
 HOME = f"http://127.0.0.1:{PORT}"
@@ -29,43 +27,13 @@ class Agent:
     token: str
     engine: Engine
 
-    def caller(self, **headers: str) -> "Caller":
+    def caller(self, **headers: str) -> Caller:
         """Somebody who sends these headers and no other."""
-        return Caller(self.app, headers)
+        return Caller(self.app, headers, home=HOME)
 
-    def product(self) -> "Caller":
+    def product(self) -> Caller:
         """A product with the device's token."""
         return self.caller(Authorization=f"Bearer {self.token}")
-
-
-@dataclass
-class Caller:
-    """Somebody who asks the application directly, and keeps its cookies; a fault inside it is raised."""
-
-    app: FastAPI
-    headers: dict[str, str]
-    cookies: httpx.Cookies = field(default_factory=httpx.Cookies)
-
-    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The application's answer."""
-        return asyncio.run(self._request(method, path, **more))
-
-    def get(self, path: str, **more: Any) -> httpx.Response:
-        return self.request("GET", path, **more)
-
-    def post(self, path: str, **more: Any) -> httpx.Response:
-        return self.request("POST", path, **more)
-
-    def put(self, path: str, **more: Any) -> httpx.Response:
-        return self.request("PUT", path, **more)
-
-    async def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        transport = httpx.ASGITransport(self.app)
-        settings: Any = {"base_url": HOME, "headers": self.headers, "cookies": self.cookies}
-        async with httpx.AsyncClient(transport=transport, **settings) as client:
-            answer = await client.request(method, path, **more)
-            self.cookies.update(client.cookies)
-            return answer
 
 
 @pytest.fixture(scope="session")
