@@ -28,7 +28,7 @@ SIGNATURE = "manifest.sig"
 # What a release recommends with; the card and the report beside it only describe it.
 _IDENTITY = ("adapter/", "index", "prior", "catalogue")
 # They are read before anybody vouches for them.
-_MANIFEST_BYTES, _SIGNATURE_BYTES = 1 << 20, 1 << 10
+MANIFEST_BYTES, SIGNATURE_BYTES = 1 << 20, 1 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +114,8 @@ def signed_manifest(folder: Path, key: Ed25519PublicKey) -> Manifest:
     id is not that of its files.
     """
     try:
-        content = _read_plain(folder / MANIFEST, most=_MANIFEST_BYTES)
-        signature = _read_plain(folder / SIGNATURE, most=_SIGNATURE_BYTES).decode()
+        content = _read_plain(folder / MANIFEST, most=MANIFEST_BYTES)
+        signature = _read_plain(folder / SIGNATURE, most=SIGNATURE_BYTES).decode()
         key.verify(bytes.fromhex(signature), content)
         manifest = Manifest(**json.loads(content))
         if not all(isinstance(part, dict) for part in (manifest.files, manifest.lineage, manifest.privacy)):

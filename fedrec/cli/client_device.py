@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from fedrec.cli.release_source import Authority, Catalogue, Folder, Server, Source
 from fedrec.errors import DataError
 
 if TYPE_CHECKING:
     from fedrec.ondevice.installed import Installed
 
 Device = Annotated[Path, typer.Argument(help="The device's folder.", show_default=False)]
-ReleaseFolder = Annotated[Path, typer.Option(help="The folder of a signed release.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -28,11 +28,14 @@ class Keys(StrEnum):
 
 def init(
     device: Device,
-    release: ReleaseFolder,
     key: Annotated[
         Path,
         typer.Option(help="The public key of the releases' signer, from a source that you trust.", show_default=False),
     ],
+    release: Folder = None,
+    server: Server = None,
+    ca: Authority = None,
+    catalogue: Catalogue = None,
     keys: Annotated[
         Keys | None, typer.Option(help="Where the store's key is kept; the system's keyring if it answers.")
     ] = None,
@@ -41,29 +44,41 @@ def init(
     """Make a device: an encrypted store, a pinned signer, and a first release."""
     from fedrec.data.store.folder import STORE_FILE
     from fedrec.data.store.store import Store
-    from fedrec.ondevice.releases import install, pin_signer
+    from fedrec.ondevice.releases import active, pin_signer
 
+    source = Source(release=release, server=server, ca=ca, catalogue=catalogue)
     if (device / STORE_FILE).exists():
         raise DataError(f"{device} is a device already. Give it another release with `fedrec client update {device}`.")
     device.mkdir(mode=0o700, parents=True, exist_ok=True)
     pin_signer(device, key)
-    installed = install(device, release, by_person=True)
+    installed = source.install(device, by_person=True) or active(device)
     Store.create(device, keys=keys.value if keys else None).close()
     _tell(device, installed, as_json=as_json)
 
 
 def update(
     device: Device,
-    release: ReleaseFolder,
+    release: Folder = None,
+    server: Server = None,
+    ca: Authority = None,
+    catalogue: Catalogue = None,
     this_one: Annotated[
         bool, typer.Option("--this-one", help="Take exactly this release, even an older one or one of another run.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a later release of the same signer and run, and recommend with it from now on."""
-    from fedrec.ondevice.releases import install
+    """Verify a later release of the same signer and run, and recommend with it from now on.
 
-    _tell(device, install(device, release, by_person=this_one), as_json=as_json)
+    From a server, what it names as the newest, also an older round that it went back to.
+    """
+    from fedrec.ondevice.releases import active
+
+    source = Source(release=release, server=server, ca=ca, catalogue=catalogue)
+    installed = source.install(device, by_person=this_one)
+    if installed is None and not as_json:
+        typer.echo(f"{device}: the server has nothing newer.")
+    else:
+        _tell(device, installed or active(device), as_json=as_json)
 
 
 def rollback(device: Device, as_json: AsJson = False) -> None:

@@ -40,11 +40,12 @@ def pin_signer(device: Path, key: Path) -> None:
     write_atomically(pinned, given.public_bytes_raw().hex().encode() + b"\n")
 
 
-def install(device: Path, source: Path, *, by_person: bool = False) -> Installed:
+def install(device: Path, source: Path, *, by_person: bool = False, may_go_back: bool = False) -> Installed:
     """Verify a release, copy it, verify the copy, and make it the active one; returns it.
 
     by_person: the person asked for exactly this one. An update alone never goes to an older
     round, to another run, or to what the person went back from: RefusedError.
+    may_go_back: the signer asked for exactly this one, so that an older round is an update too.
     Raises VerificationError for what its signer did not make, DataError for what this device
     cannot use or has no room for. The active release stays as it was then.
     """
@@ -54,7 +55,7 @@ def install(device: Path, source: Path, *, by_person: bool = False) -> Installed
     with _locked(device):
         choice = read_choice(device)
         if choice and not by_person:
-            _require_update(device, choice, manifest, name)
+            _require_update(device, choice, manifest, may_go_back=may_go_back)
         folder = device / RELEASES / name
         if not holds(folder, manifest, key):
             place_copy(source, folder, manifest, key, require_usable)
@@ -63,6 +64,17 @@ def install(device: Path, source: Path, *, by_person: bool = False) -> Installed
             choice = choice.switch(name) if choice else Choice(active=name)
             _switch(device, choice)
         return _installed(folder, key)
+
+
+def require_wanted(device: Path, manifest: Manifest, *, by_person: bool = False, may_go_back: bool = False) -> bool:
+    """Whether a release is another than the active one, asked before anything of it is fetched.
+
+    Raises RefusedError as `install` would.
+    """
+    choice = read_choice(device)
+    if choice and not by_person:
+        _require_update(device, choice, manifest, may_go_back=may_go_back)
+    return choice is None or choice.active != folder_name(manifest)
 
 
 def active(device: Path) -> Installed:
@@ -112,8 +124,9 @@ def _prepare_search(device: Path, folder: Path, manifest: Manifest) -> None:
         build_graph(device / GRAPHS, model)
 
 
-def _require_update(device: Path, choice: Choice, manifest: Manifest, name: str) -> None:
+def _require_update(device: Path, choice: Choice, manifest: Manifest, *, may_go_back: bool) -> None:
     """Raise RefusedError for a release that only the person may choose."""
+    name = folder_name(manifest)
     if name == choice.active:
         return
     if name in choice.set_aside:
@@ -128,7 +141,7 @@ def _require_update(device: Path, choice: Choice, manifest: Manifest, name: str)
                 f"Release {manifest.id} is of another run than the active one. "
                 "Ask for it with `--this-one` to change runs."
             )
-    if manifest.lineage["round"] <= now:
+    if manifest.lineage["round"] <= now and not may_go_back:
         raise RefusedError(
             f"Release {manifest.id} is of round {manifest.lineage['round']}, and round {now} is active: an "
             "update never goes back. Ask for it with `--this-one`, or roll back."
