@@ -84,15 +84,17 @@ def unpack_reply(client: int, message: Message) -> Reply:
 
 
 def _reply(client: int, content: RecordDict) -> Reply:
-    """Exactly the records that `pack_reply` makes. Counts come first: whatever is looked at after them is small."""
-    settings, update = content["reply"], content.get("update")
-    if len(content) != (1 if update is None else 2) or not isinstance(settings, ConfigRecord) or len(settings) != 2:
+    """What `pack_reply` makes, and nothing else or more."""
+    records = dict(content.items())
+    said, update = records.pop("reply"), records.pop("update", None)
+    if records or not isinstance(said, ConfigRecord):
         raise ValueError("A reply is a code, a count and at most one vector.")
-    code, attempts = settings["code"], settings["attempts"]
-    if code not in _CODES or isinstance(attempts, bool) or not isinstance(attempts, int):
+    settings = dict(said.items())
+    code, attempts = settings.pop("code"), settings.pop("attempts")
+    if settings or not isinstance(code, str) or code not in _CODES or type(attempts) is not int:
         raise ValueError("A code is one of ours, and attempts are counted.")
     vector = None if update is None else _unpack(update)
-    return Reply(client=client, update=vector, code=str(code), attempts=max(0, attempts))
+    return Reply(client=client, update=vector, code=code, attempts=attempts if attempts > 0 else 0)
 
 
 def claimed_client(message: Message) -> int | None:

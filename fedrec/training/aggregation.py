@@ -39,6 +39,7 @@ class UpdateSum:
         self._shape = (total_size(blocks) if blocks else size,)
         self._sums: Doubles = np.zeros((groups.count, *self._shape))
         self._counts = [0] * groups.count
+        self.count = 0
 
     def add(self, update: npt.NDArray[np.floating[Any]], *, client: int = 0) -> None:
         """Add one update to the sum of its client's group.
@@ -50,11 +51,7 @@ class UpdateSum:
         total = self._sums[group]
         np.add(total, self._bounded(update) if self._blocks else update, total)
         self._counts[group] += 1
-
-    @property
-    def count(self) -> int:
-        """How many updates are in the sum."""
-        return sum(self._counts)
+        self.count += 1
 
     @property
     def empty_groups(self) -> int:
