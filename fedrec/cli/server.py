@@ -2,7 +2,7 @@
 
 import typer
 
-from fedrec.cli import server_nodes, server_releases, server_running, server_setup
+from fedrec.cli import server_console, server_nodes, server_releases, server_running, server_setup
 
 app = typer.Typer(help="The aggregation service: set up, run, look after, decide.", no_args_is_help=True)
 app.command("init")(server_setup.init)
@@ -12,6 +12,7 @@ app.command("renew")(server_setup.renew)
 app.command("render")(server_setup.render)
 app.command("run")(server_running.run)
 app.command("status")(server_running.status)
+app.command("console")(server_console.console)
 app.command("enrol")(server_nodes.enrol)
 app.command("nodes")(server_nodes.nodes)
 app.command("revoke")(server_nodes.revoke)

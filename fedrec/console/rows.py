@@ -113,6 +113,7 @@ class Deeds:
 
     def latest(self, most: int, *, names: Mapping[str, str]) -> tuple[wire.Deed, ...]:
         """What operators did, and what the rounds promoted by themselves; names: ids by manifest hash."""
+        # An action names a release by its id or by its manifest.
         asked = {(action.release, action.at) for action in self.actions}
         deeds = [
             *(
@@ -134,7 +135,7 @@ class Deeds:
                     at=pointer.issued_at, by="", what=_OTHERWISE[pointer.reason], release=pointer.release, reason=""
                 )
                 for pointer in self.channel
-                if (pointer.manifest_hash, pointer.issued_at) not in asked
+                if not asked & {(pointer.manifest_hash, pointer.issued_at), (pointer.release, pointer.issued_at)}
             ),
         ]
         return tuple(sorted(deeds, key=lambda deed: -deed.at)[:most])
