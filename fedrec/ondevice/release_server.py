@@ -95,6 +95,8 @@ class ReleaseServer:
             if answer is None or not answer.isclosed():
                 # What is left of it may be endless.
                 self._connection.close()
+            if answer is not None:
+                answer.close()
 
     def _asked(self, path: str, headers: dict[str, str]) -> HTTPResponse:
         """The beginning of an answer; a connection that the server closed meanwhile is opened once more."""
@@ -141,9 +143,10 @@ class ReleaseServer:
     def _give_up(self) -> None:
         """Cut the connection under whoever waits for it."""
         self._late = True
-        if self._connection.sock is not None:
+        if (waiting := self._connection.wire) is not None:
             with suppress(OSError):
-                socket.socket.shutdown(self._connection.sock, socket.SHUT_RDWR)
+                # The plain way: a goodbye in TLS would wait for the other side.
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def _broken_off(self, why: str = "it broke off") -> DataError:
         why = "it took too long" if self._late else why
@@ -154,7 +157,12 @@ class ReleaseServer:
 
 
 class _Connection(HTTPConnection):
-    """A connection that can be cut from its first byte on, its handshake included."""
+    """A connection that can be cut from its first byte on, its handshake included.
+
+    wire: its socket, also while an answer without a stated end is read, when `sock` is None already.
+    """
+
+    wire: socket.socket | None = None
 
     def __init__(self, parts: SplitResult, trust: ssl.SSLContext | None) -> None:
         super().__init__(parts.hostname or "", parts.port or (443 if trust else 80), timeout=_SILENT_SECONDS)
@@ -163,9 +171,10 @@ class _Connection(HTTPConnection):
     def connect(self) -> None:
         """Connected, and the server's certificate checked, where there has to be one."""
         super().connect()
+        self.wire = self.sock
         if self._trust is not None:
             made = self._trust.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
-            self.sock = made
+            self.sock = self.wire = made
             made.do_handshake()
 
 

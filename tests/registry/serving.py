@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 
 from fastapi import FastAPI
@@ -23,11 +24,13 @@ def releases_app(registry: Registry) -> FastAPI:
 
 
 @contextmanager
-def listening(app: ASGIApp) -> Iterator[int]:
-    """The port on loopback at which an application answers until the block ends."""
+def listening(app: ASGIApp, *, tls: tuple[Path, Path] | None = None) -> Iterator[int]:
+    """The port on loopback at which an application answers until the block ends. tls: its certificate and key."""
     with listen(0) as taken:
         ready = Event()
         server = Server.of(app, Running(service="releases", ready=ready.set))
+        if tls is not None:
+            server.config.ssl_certfile, server.config.ssl_keyfile = tls
         thread = Thread(target=server.run, kwargs={"sockets": [taken]})
         thread.start()
         try:
