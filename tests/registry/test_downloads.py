@@ -13,7 +13,7 @@ from fedrec.pointer import read_pointer
 from fedrec.registry.ranges import wanted_span
 from fedrec.registry.registry import Registry
 from fedrec.release import SIGNATURE, verify_release
-from tests.registry.conftest import Press
+from tests.registry.presses import Press
 from tests.registry.serving import listening, releases_app
 
 

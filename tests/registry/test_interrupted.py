@@ -18,8 +18,8 @@ from fedrec.registry.channel import Signed, append
 from fedrec.registry.registry import Registry
 from fedrec.release import verify_release
 from tests.killing import attempt
-from tests.registry.conftest import Press
 from tests.registry.postgres import Postgres
+from tests.registry.presses import Press
 
 # The first row that is written to a table ends the connection that writes it; only the first.
 _BREAKER = """

@@ -15,7 +15,7 @@ from fedrec.registry.publishing import Metric
 from fedrec.registry.registry import Registry
 from fedrec.release import SIGNATURE, verify_release
 from tests.ondevice.device_worlds import a_world, signed_again
-from tests.registry.conftest import Press
+from tests.registry.presses import Press
 
 
 def test_a_release_is_kept_with_every_file_and_its_lineage(registry: Registry, press: Press) -> None:
