@@ -1,7 +1,7 @@
 """Flower's ClientApp: a node is a person's own device, or one client of a simulated federation.
 
 A node whose settings name a `device` folder is that device: its store, its release, its owner's
-switch. Otherwise the run's settings say which scenario and data. `partition-id` is its number.
+switch. Otherwise the run's settings say which scenario and data, and `partition-id` is its number.
 Flower starts a process for every message: what only a simulation needs is not imported for a device.
 """
 
@@ -13,7 +13,7 @@ from flwr.app import Context
 
 from fedrec.data.store.store import Store
 from fedrec.errors import RefusedError
-from fedrec.federation.device_client import device_client
+from fedrec.federation.device_client import UNNUMBERED, device_client
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.run_settings import RunSettings
 from fedrec.training.client import Client
@@ -38,7 +38,7 @@ def _store(device: Path) -> Store:
 def client_of(context: Context) -> Client:
     """The client that this node is."""
     if device := str(context.node_config.get("device", "")):
-        number = int(context.node_config["partition-id"])
+        number = int(context.node_config.get("partition-id", UNNUMBERED))
         return device_client(Path(device), _store(Path(device)), number=number)
     if "num-partitions" not in context.node_config:
         # A deployed node never reads or writes paths that a server names.

@@ -2,7 +2,7 @@
 
 import typer
 
-from fedrec.cli import client_device, client_keeping, client_lists, client_rights
+from fedrec.cli import client_device, client_fleet, client_keeping, client_lists, client_rights
 
 app = typer.Typer(help="A person's device: recommend, give feedback, see, steer, pause, erase.", no_args_is_help=True)
 app.command("init")(client_device.init)
@@ -20,5 +20,7 @@ app.command("opt-out")(client_rights.opt_out)
 app.command("pause")(client_rights.pause)
 app.command("keep")(client_keeping.keep)
 app.command("rotate-key")(client_keeping.rotate_key)
+app.command("enrol")(client_fleet.enrol)
+app.command("run")(client_fleet.run)
 app.command("export")(client_rights.export)
 app.command("erase")(client_rights.erase)

@@ -29,18 +29,22 @@ from fedrec.training.edge_step import EdgeLearner, HistoryReader
 from fedrec.training.examples import Example, examples_of
 from fedrec.training.learner import Learner
 
+# What a device calls itself: which client it is, is its server's business.
+UNNUMBERED = -1
+
 
 def device_client(
     device: Path,
     store: Store,
     *,
-    number: int,
+    number: int = UNNUMBERED,
     state: DeviceState | None = None,
     now: Callable[[], float] = time.time,
 ) -> Client:
     """The client that this device is at this moment.
 
-    number: the client's, as the operator knows it. state: asked of the device unless given.
+    number: the client's, where devices are simulated; elsewhere the server knows it by its key.
+    state: asked of the device unless given.
     Raises RefusedError where its owner, or what the device is doing, does not allow taking part.
     """
     released = load(device, active(device)).released

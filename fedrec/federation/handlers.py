@@ -26,7 +26,7 @@ def build_client_app(client_of: ClientOf) -> ClientApp:
 
     @app.query("identify")
     def identify(message: Message, context: Context) -> Message:
-        known = ConfigRecord({"client": int(context.node_config["partition-id"])})
+        known = ConfigRecord({"client": int(context.node_config.get("partition-id", -1))})
         return Message(RecordDict({"identity": known}), reply_to=message)
 
     return app

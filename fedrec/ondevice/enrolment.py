@@ -20,7 +20,7 @@ from fedrec.release import public_key
 
 _NODE, _IDENTITY = "enrolment.node", "enrolment.identity"
 _NEXT_NODE, _NEXT_IDENTITY = "enrolment.next_node", "enrolment.next_identity"
-_DIRECTORY = "enrolment.directory"
+_DIRECTORY, _NODE_ID = "enrolment.directory", "enrolment.node_id"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,15 +71,30 @@ def keys_to_try(store: Store) -> list[DeviceKeys]:
     return [keys for keys in found if keys is not None]
 
 
-def keys_accepted(store: Store, keys: DeviceKeys) -> None:
-    """The server knows the device by these keys: the ones that they replaced are destroyed."""
+def keys_accepted(store: Store, keys: DeviceKeys, *, node: int) -> None:
+    """The server knows the device by these keys, as this node: the ones that they replaced are destroyed."""
     with store.transaction(durable=True):
+        store.set_value(_NODE_ID, {"identity_key": keys.identity_key, "node": str(node)})
         waiting = _kept(store, _NEXT_NODE, _NEXT_IDENTITY)
         if waiting is None or waiting.identity_key != keys.identity_key:
             return
         _keep(store, keys, _NODE, _IDENTITY)
         store.delete_blob(_NEXT_NODE)
         store.delete_blob(_NEXT_IDENTITY)
+
+
+def last_node(store: Store, keys: DeviceKeys) -> int | None:
+    """The node that these keys were the last time; None where they never were one."""
+    known = store.value(_NODE_ID) or {}
+    return int(known["node"]) if known.get("identity_key") == keys.identity_key else None
+
+
+def forget_keys(store: Store) -> None:
+    """This device is nobody to the server: the next request is somebody new's."""
+    with store.transaction(durable=True):
+        for name in (_NODE, _IDENTITY, _NEXT_NODE, _NEXT_IDENTITY, _DIRECTORY):
+            store.delete_blob(name)
+        store.delete_value(_NODE_ID)
 
 
 def pin_directory(store: Store, document: bytes) -> Directory:

@@ -11,8 +11,10 @@ from fedrec.errors import RefusedError, VerificationError
 from fedrec.identities import Directory, signed_directory
 from fedrec.ondevice.enrolment import (
     enrolment_request,
+    forget_keys,
     keys_accepted,
     keys_to_try,
+    last_node,
     own_client,
     pin_directory,
     pinned_directory,
@@ -89,9 +91,11 @@ def test_both_keys_are_tried_until_the_server_knows_the_new_one(store) -> None:
     new = read_request(enrolment_request(store, now=NOW, rotate=True)).identity_key
     newest, oldest = keys_to_try(store)
     assert [newest.identity_key, oldest.identity_key] == [new, old]
-    keys_accepted(store, oldest)
+    keys_accepted(store, oldest, node=2**64 - 1)
     assert len(keys_to_try(store)) == 2
-    keys_accepted(store, newest)
+    assert (last_node(store, oldest), last_node(store, newest)) == (2**64 - 1, None)
+    keys_accepted(store, newest, node=5)
+    assert (last_node(store, oldest), last_node(store, newest)) == (None, 5)
     assert [keys.identity_key for keys in keys_to_try(store)] == [new]
     assert read_request(enrolment_request(store, now=NOW, rotate=True)).replaces == new
 
@@ -100,6 +104,17 @@ def test_there_is_nothing_to_change_before_the_first_keys(store) -> None:
     with pytest.raises(RefusedError, match="--rotate"):
         enrolment_request(store, now=NOW, rotate=True)
     assert keys_to_try(store) == []
+
+
+def test_a_device_can_ask_as_somebody_new(store) -> None:
+    first = read_request(enrolment_request(store, now=NOW))
+    keys_accepted(store, keys_to_try(store)[0], node=1)
+    forget_keys(store)
+    assert keys_to_try(store) == []
+    again = read_request(enrolment_request(store, now=NOW))
+    assert again.replaces is None
+    assert {again.node_key, again.identity_key}.isdisjoint({first.node_key, first.identity_key})
+    assert last_node(store, keys_to_try(store)[0]) is None
 
 
 def test_an_erased_device_is_nobody(store) -> None:

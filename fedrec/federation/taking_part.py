@@ -1,0 +1,97 @@
+"""A device in a federation for as long as its owner lets it run: connected, answering, and connecting again."""
+
+import secrets
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedrec.data.store.locks import held
+from fedrec.data.store.store import Store
+from fedrec.errors import ConfigError, DataError, RefusedError
+from fedrec.federation.device_client import device_client
+from fedrec.federation.handlers import build_client_app
+from fedrec.federation.knocking import knock
+from fedrec.federation.supernode import supernode
+from fedrec.federation.task_runner import Answered, answer_tasks
+from fedrec.ondevice.enrolment import DeviceKeys, keys_accepted, keys_to_try, last_node
+
+_LOCK = "fleet.lock"
+_STDERR = 2
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 120.0
+# A connection that lasted so long was a good one: the next pause is a short one again.
+_LASTED = 300.0
+
+# What happens, and facts about it; nothing of the person.
+Told = Callable[[str, dict[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """address: HOST:PORT. authority: the certificate that vouches for it."""
+
+    address: str
+    authority: Path
+
+    def __post_init__(self) -> None:
+        host, _, port = self.address.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+            raise ConfigError(f"`{self.address[:100]}` is no HOST:PORT, such as recommend.example.org:443.")
+
+
+def take_part(store: Store, server: Server, *, stop: threading.Event, told: Told, verbose: bool = False) -> None:
+    """Answer the rounds of a server until `stop` is set, over restarts of the server and lost connections.
+
+    Raises RefusedError where the server does not admit this device, now or no longer, or another
+    process takes part for it already; VerificationError where it is not the server that was meant.
+    """
+    app = build_client_app(lambda _: device_client(store.folder, store))
+    log = _STDERR if verbose else subprocess.DEVNULL
+    with held(store.folder / _LOCK, wait=0.0):
+        pauses = _pauses()
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                keys = _admitted(store, server)
+                with supernode(
+                    server.address, authority=server.authority, node_secret=keys.node_secret(), log=log
+                ) as node:
+                    told("connected", {"server": server.address})
+                    answer_tasks(app, node, stop=stop, told=lambda answered: _tell(told, answered))
+            except DataError as error:
+                if time.monotonic() - began > _LASTED:
+                    pauses = _pauses()
+                pause = next(pauses)
+                told("waiting", {"seconds": round(pause, 1), "because": str(error)})
+                stop.wait(pause)
+    told("stopped", {})
+
+
+def _admitted(store: Store, server: Server) -> DeviceKeys:
+    """The keys that the server admits this device by; older ones are destroyed."""
+    waiting = keys_to_try(store)
+    if not waiting:
+        raise RefusedError(f"This device has no keys yet. Enrol it first: `fedrec client enrol {store.folder}`.")
+    for keys in waiting:
+        node = knock(server.address, authority=server.authority, keys=keys, node=last_node(store, keys))
+        if node is not None:
+            keys_accepted(store, keys, node=node)
+            return keys
+    raise RefusedError(
+        f"{server.address} does not admit this device: it is not enrolled there yet, or not any more. Give the "
+        f"operator what `fedrec client enrol {store.folder}` writes; one that was revoked asks with --new."
+    )
+
+
+def _tell(told: Told, answered: Answered) -> None:
+    told("answered", {name: round(seconds, 4) for name, seconds in asdict(answered).items()})
+
+
+def _pauses() -> Iterator[float]:
+    """Twice as long each time, and not the same for all devices: a server that comes back is not overrun."""
+    pause = _FIRST_PAUSE
+    while True:
+        yield pause * (0.5 + secrets.randbelow(1000) / 1000)
+        pause = min(2 * pause, _LONGEST_PAUSE)

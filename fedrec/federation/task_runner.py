@@ -1,0 +1,151 @@
+"""Answering a SuperNode's tasks with the app that is installed here.
+
+A task names the app that its server shipped: its content is never unpacked, never
+written, never run. All that reaches the installed app is the message, which it treats as
+a stranger's; all that leaves is its reply, or the name of the kind of fault.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+
+import httpx
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.common.serde import message_from_proto
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+    SendTaskHeartbeatRequest,
+)
+from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_protobuf_utils import (
+    make_confirm_message_received_fn_protobuf,
+    make_pull_object_fn_protobuf,
+)
+from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAuthHttpInterceptor
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.runtime.run_clientapp import push_message
+
+from fedrec.errors import DataError
+from fedrec.federation.supernode import SuperNode
+
+# How often a task is asked for, the SuperNode on its part asks its server every 3 seconds.
+POLL_SECONDS = 0.5
+# A SuperNode gives a task up that it has heard nothing of for 30.
+_HEARTBEAT_SECONDS = 10.0
+_ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """How long one task took, in seconds: until the app was called with its message, and in the app."""
+
+    start: float
+    app: float
+
+
+def answer_tasks(
+    app: ClientApp, node: SuperNode, *, stop: threading.Event, told: Callable[[Answered], None] = lambda _: None
+) -> None:
+    """Answer tasks until `stop` is set; raises DataError when the SuperNode ends or fails, which then has to be new."""
+    signing = SuperExecAuthHttpInterceptor(master_secret=node.secret, protected_methods={_ACQUIRE})
+    request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+    try:
+        with closing(_client(node, signing)) as client:
+            while not stop.is_set():
+                task = client.AcquireTask(request)
+                if task.token:
+                    told(_answer(app, node, task.token))
+                else:
+                    stop.wait(POLL_SECONDS)
+    except (httpx.HTTPError, ValueError) as error:
+        raise DataError(f"The SuperNode of this device failed or ended ({type(error).__name__}).") from None
+
+
+def _answer(app: ClientApp, node: SuperNode, token: str) -> Answered:
+    """One task is done: its message is answered, whatever happens in the app."""
+    began = time.perf_counter()
+    with closing(_client(node, RuntimeTokenHttpInterceptor(token))) as client, _heartbeat(client):
+        message, context = _given(client)
+        called = time.perf_counter()
+        reply = _reply(app, message, context)
+        ended = time.perf_counter()
+        push_message(client, reply, context)
+        client.PushTaskOutput(PushTaskOutputRequest(sub_status=SubStatus.COMPLETED, details=""))
+    return Answered(start=called - began, app=ended - called)
+
+
+def _given(client: RuntimeHttpClient) -> tuple[Message, Context]:
+    """The message of a task, in a context that holds nothing of the server's: no settings, no state.
+
+    The answer also carries the app that the server shipped, as bytes that nothing here looks at. A
+    message whose content cannot be read comes without, so that it can be refused.
+    """
+    given = client.PullTaskInput(PullTaskInputRequest())
+    run, node = given.run.run_id, given.context.node_id
+    # Flower builds a reply only inside a task: this process is that task now.
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = given.task_id, run, node
+    found = client.PullMessages(PullAppMessagesRequest())
+    if len(found.messages_list) != 1 or len(found.message_object_trees) != 1:
+        raise ValueError("A task has one message.")
+    tree, sender = found.message_object_trees[0], Node(node_id=node)
+    context = Context(run_id=run, node_id=node, node_config={}, state=RecordDict(), run_config={})
+    try:
+        message = pull_and_inflate_object_from_tree(
+            tree,
+            make_pull_object_fn_protobuf(client.PullObject, sender, run),
+            make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, sender, run),
+            return_type=Message,
+        )
+    except httpx.HTTPError:
+        raise
+    except Exception:  # bytes of a stranger: no fault in them may stop this device
+        message = message_from_proto(found.messages_list[0])
+    # A message's id is its content's: the content does not hold it.
+    message.metadata.__dict__["_message_id"] = tree.object_id
+    return message, context
+
+
+def _reply(app: ClientApp, message: Message, context: Context) -> Message:
+    """What the app answers; of a fault, its kind alone, as its text could hold data."""
+    try:
+        return app(message, context)
+    except Exception as error:
+        code = ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+        return Message(Error(code=code, reason=type(error).__name__), reply_to=message)
+
+
+@contextmanager
+def _heartbeat(client: RuntimeHttpClient) -> Iterator[None]:
+    """The SuperNode hears of this task while the block runs."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(_HEARTBEAT_SECONDS):
+            # One that is lost is followed by the next; a SuperNode that is gone shows in the block.
+            with suppress(httpx.HTTPError, ValueError):
+                client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _client(node: SuperNode, interceptor: ProtobufClientInterceptor) -> RuntimeHttpClient:
+    return RuntimeHttpClient.from_server_address(
+        node.address, insecure=False, root_certificates=node.certificate, interceptors=[interceptor]
+    )
