@@ -6,12 +6,10 @@ from fedrec.config import FederationConfig
 from fedrec.errors import ConfigError
 from fedrec.evaluation.baselines import NAMES
 from fedrec.evaluation.protocol import held_out_users
-from fedrec.privacy.accounting import checked_epsilon, composed
-from fedrec.privacy.budget import Budget, require_plan_within
+from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
-from fedrec.privacy.statement import composed_epsilon
 from fedrec.privacy_config import BudgetConfig
-from fedrec.reporting.privacy.earlier import runs_before
+from fedrec.runs.admission import budget_for, require_small_delta
 from fedrec.training.workbench import Workbench
 
 
@@ -25,15 +23,10 @@ def admit(workbench: Workbench, out: Path) -> Budget | None:
     _require_baselines(scenario.evaluation.baselines)
     held_out_users(workbench.split, test=False)
     if plan:
-        _require_small_delta(plan, users=workbench.split.sequences.users)
-    before = runs_before(plan, map(Path, scenario.budget.earlier_runs), own=out)
+        require_small_delta(plan, people=workbench.split.sequences.users)
+    limits = budget_for(plan, scenario.budget, out=out)
     if plan is None:
         return None
-    # The whole plan is accounted by both libraries before anything is spent on it.
-    checked_epsilon(composed(plan.spends(plan.limits.most)), delta=plan.delta)
-    earlier = [spend for run in before for spend, count in run.spending for _ in range(count)]
-    limits = Budget.of(scenario.budget, delta=plan.delta, earlier=earlier)
-    require_plan_within(plan, limits, epsilon_of=composed_epsilon)
     _require_rates(plan, scenario.budget)
     _require_participations(plan, scenario.federation, clients=len(workbench.members))
     return limits
@@ -43,12 +36,6 @@ def _require_baselines(names: tuple[str, ...]) -> None:
     unknown = set(names) - set(NAMES)
     if unknown:
         raise ConfigError(f"There is no baseline `{sorted(unknown)[0]}`. Choose from {', '.join(NAMES)}.")
-
-
-def _require_small_delta(plan: PrivacyPlan, *, users: int) -> None:
-    most = min(1e-6, 1 / (10 * users))
-    if plan.delta > most:
-        raise ConfigError(f"privacy.delta is {plan.delta:g}; for {users} people it is at most {most:g}. Lower it.")
 
 
 def _require_rates(plan: PrivacyPlan, budget: BudgetConfig) -> None:

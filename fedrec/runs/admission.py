@@ -1,0 +1,34 @@
+"""Whether a plan may be carried out at all: accounted and held against the budget before anything is spent on it."""
+
+from pathlib import Path
+
+from fedrec.errors import ConfigError
+from fedrec.privacy.accounting import checked_epsilon, composed
+from fedrec.privacy.budget import Budget, require_plan_within
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.statement import composed_epsilon
+from fedrec.privacy_config import BudgetConfig
+from fedrec.reporting.privacy.earlier import runs_before
+
+
+def budget_for(plan: PrivacyPlan | None, config: BudgetConfig, *, out: Path) -> Budget | None:
+    """The budget that the whole plan keeps to, after what earlier runs spent; None where there is no plan.
+
+    out: the folder of the run itself. Raises RefusedError where the plan would pass the budget.
+    """
+    before = runs_before(plan, map(Path, config.earlier_runs), own=out)
+    if plan is None:
+        return None
+    # The whole plan is accounted by both libraries before anything is spent on it.
+    checked_epsilon(composed(plan.spends(plan.limits.most)), delta=plan.delta)
+    earlier = [spend for run in before for spend, count in run.spending for _ in range(count)]
+    limits = Budget.of(config, delta=plan.delta, earlier=earlier)
+    require_plan_within(plan, limits, epsilon_of=composed_epsilon)
+    return limits
+
+
+def require_small_delta(plan: PrivacyPlan, *, people: int) -> None:
+    """Raise ConfigError for a delta that so many people could not call small."""
+    most = min(1e-6, 1 / (10 * max(people, 1)))
+    if plan.delta > most:
+        raise ConfigError(f"privacy.delta is {plan.delta:g}; for {people} people it is at most {most:g}. Lower it.")

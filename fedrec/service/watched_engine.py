@@ -1,0 +1,37 @@
+"""An engine whose asking can be watched: how many are connected, and how many have replied so far."""
+
+from collections.abc import Iterator, Sequence
+
+from fedrec.service.clock import Clock, duration
+from fedrec.service.standing import Standing
+from fedrec.training.client import Instruction, Reply
+from fedrec.training.collecting import Engine
+
+
+class WatchedEngine:
+    """Asks as the engine within it does, and tells how that goes."""
+
+    def __init__(self, engine: Engine, *, standing: Standing, clock: Clock) -> None:
+        self._engine = engine
+        self._standing = standing
+        self._clock = clock
+
+    def clients(self) -> Sequence[int]:
+        """The clients that can be drawn."""
+        return self._engine.clients()
+
+    def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterator[Reply]:
+        """The replies of a cohort, counted; when the caller has enough, adding up begins."""
+        number, replies, ends = instruction.round, 0, self._clock.steady() + timeout
+        self._standing.say("asking", f"round {number} asks {len(cohort)} devices", round=number, replies=0)
+        try:
+            for reply in self._engine.collect(instruction, cohort, timeout=timeout):
+                replies += reply.update is not None
+                left = duration(max(0.0, ends - self._clock.steady()))
+                message = (
+                    f"round {number}: {replies} of {len(cohort)} devices that were asked have replied, {left} left"
+                )
+                self._standing.say("asking", message, replies=replies)
+                yield reply
+        finally:
+            self._standing.say("noising", f"round {number} is added up: {replies} replies", replies=replies)
