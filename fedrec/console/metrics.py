@@ -46,7 +46,7 @@ class Totals:
             self.seconds[part.phase] = self.seconds.get(part.phase, 0.0) + part.seconds
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Metrics(Collector):
     """Collects from a view at each scrape; finished rounds are read once."""
 

@@ -16,13 +16,12 @@ from fedrec.console.budget import Budgets
 from fedrec.console.groups import Count, count
 from fedrec.errors import RefusedError
 from fedrec.pointer import Pointer
-from fedrec.registry.actions import StoredAction, actions
+from fedrec.registry.actions import actions
 from fedrec.registry.channel import release_before
 from fedrec.registry.control import wished, wishes
-from fedrec.registry.nodes import StoredNode
 from fedrec.registry.registry import Registry
 from fedrec.registry.status import finished_rounds, round_status
-from fedrec.registry.tables import StoredPromotion, StoredRelease, StoredRound, StoredWish
+from fedrec.registry.tables import StoredAction, StoredNode, StoredPromotion, StoredRelease, StoredRound, StoredWish
 from fedrec.service.config import ServiceConfig
 from fedrec.service.folder import ServiceFolder
 from fedrec.web.refusals import NotHereError

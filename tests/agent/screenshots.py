@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fedrec.ondevice.engine import Engine
 from tests.agent.serving import listening
-from tests.agent.test_page_in_browser import Page, chromium
+from tests.agent.test_page_in_browser import Page
+from tests.web.browsing import chromium
 
 # Wide enough for two columns, and a phone's.
 _SHOTS = {"page-light": (1280, "light"), "page-dark": (1280, "dark"), "page-phone": (390, "light")}

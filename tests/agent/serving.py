@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 from fedrec.agent.app import create_app
 from fedrec.agent.tokens import agent_token
 from fedrec.ondevice.engine import Engine
 from fedrec.web.limits import Limits
-from fedrec.web.serve import Running, Server, listen
-
-_START_SECONDS = 30
+from fedrec.web.serve import listen
+from tests.web.serving import served
 
 
 @contextmanager
@@ -20,14 +18,5 @@ def listening(engine: Engine, *, limits: Limits | None = None) -> Iterator[tuple
     with listen(0) as taken:
         port = int(taken.getsockname()[1])
         app = create_app(engine, token=agent_token(engine.device), port=port, limits=limits)
-        ready = Event()
-        server = Server.of(app, Running(service="agent", ready=ready.set))
-        thread = Thread(target=server.run, kwargs={"sockets": [taken]})
-        thread.start()
-        try:
-            assert ready.wait(_START_SECONDS)
+        with served(app, taken, service="agent"):
             yield port, app
-        finally:
-            server.should_exit = True
-            thread.join(_START_SECONDS)
-            assert not thread.is_alive()

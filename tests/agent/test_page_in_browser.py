@@ -1,17 +1,12 @@
 """The page of the person, walked through in a headless Chromium."""
 
 import json
-import shutil
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -21,31 +16,15 @@ from tests.agent.conftest import Agent
 from tests.agent.serving import listening
 from tests.agent.worlds import HOSTILE, a_private_release, took_part
 from tests.ondevice.device_worlds import a_device
+from tests.web.browsing import IN_A_BROWSER, PATIENCE, Browsing, chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 20
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and its chromedriver"),
-]
+pytestmark = IN_A_BROWSER
 
 
 @dataclass
-class Page:
+class Page(Browsing):
     """The page in a browser, and the engine behind it."""
 
-    browser: webdriver.Chrome
     engine: Engine
     port: int
     ticket: Callable[[], str]
@@ -54,52 +33,17 @@ class Page:
     def open(self, *, width: int = 1280, scheme: str = "light") -> None:
         """Open it anew, by an address of its own."""
         self.size(width, 900)
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        self.scheme(scheme)
         self.browser.get("about:blank")
         self.browser.get(f"http://127.0.0.1:{self.port}/#ticket={self.ticket()}")
         self.until(lambda: self.cards(), "there are recommendations")
         self.until(lambda: self.all("#participation label"), "there is a privacy panel")
-
-    def size(self, width: int, height: int) -> None:
-        """Give the window this size."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.browser.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector: str) -> WebElement:
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def click(self, selector: str) -> None:
-        for _ in range(20):
-            try:
-                self.one(selector).click()
-                return
-            except StaleElementReferenceException:  # the page drew it anew between finding and clicking
-                time.sleep(0.1)
-        raise AssertionError(f"{selector} is drawn anew all the time")
-
-    def text(self, selector: str) -> str:
-        return " ".join(element.text for element in self.all(selector))
 
     def cards(self) -> list[str]:
         """The ids of the list as it is shown."""
         script = "return [...document.querySelectorAll('#cards > li')].map((card) => card.dataset.item)"
         found: list[str] = self.browser.execute_script(script)
         return found
-
-    def until(self, true: Callable[[], object], what: str) -> None:
-        """Wait until something is true of the page, which may be rebuilding itself."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            with suppress(WebDriverException):
-                if true():
-                    return
-            time.sleep(0.05)
-        raise AssertionError(f"Never came: {what}. The page says: {self.text('body')}")
 
     def say(self, action: str) -> str:
         """Say something about the first item, and return which it was."""
@@ -111,21 +55,6 @@ class Page:
         self.until(lambda: first not in self.cards(), f"the item that got `{action}` is gone")
         self.until(lambda: self.all("#toast-undo"), "it can be undone")
         return first
-
-
-@contextmanager
-def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
-    """A headless browser whose profile lies in `folder`."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture

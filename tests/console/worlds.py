@@ -169,7 +169,6 @@ class Shop:
                 catalogue=self.name,
                 client=number,
                 state="enrolled",
-                node_id=None,
                 asked_at=NOW,
                 ended_at=None,
             )
