@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedrec.cli.server_setup import AsJson, Service
+from fedrec.errors import FedrecError
 
 if TYPE_CHECKING:
     from fedrec.registry.registry import Registry
@@ -36,8 +37,15 @@ def front(service: Service) -> None:
     folder = ServiceFolder(service)
     config = load_service(folder)
     with open_registry(folder) as registry, listen(config.network.front_port) as listening:
-        console = create_console(folder, config=config, registry=registry)
-        running = Running(service="front", most=MOST_CONNECTIONS, closing=console.state.console.live.close)
+        try:
+            console = create_console(folder, config=config, registry=registry)
+        except FedrecError as error:
+            # Devices fetch their releases all the same.
+            typer.echo(f"error: there is no console: {error}", err=True)
+            serve(create_front(registry), listening, running=Running(service="front", most=MOST_CONNECTIONS))
+            return
+        closing = console.state.console.live.close
+        running = Running(service="front", most=MOST_CONNECTIONS, closing=closing)
         serve(create_front(registry, console=console), listening, running=running)
 
 
@@ -57,12 +65,17 @@ def status(service: Service, as_json: AsJson = False) -> None:
     """Say what runs and how the rounds stand; exit code 1 if the service does not run."""
     from fedrec.service.folder import ServiceFolder
     from fedrec.service.running import is_running
+    from fedrec.service.telling import told
 
-    folder = ServiceFolder(service)
+    folder, running = ServiceFolder(service), is_running(ServiceFolder(service))
+    kept = told(folder.runs) if running else {}
     with open_registry(folder) as registry:
-        catalogues = [_standing(registry, name) for name in folder.names()]
-    running = is_running(folder)
-    found = {"running": running, "programs": _programs(folder) if running else [], "catalogues": catalogues}
+        catalogues = [_standing(registry, name, kept.get(name, {})) for name in folder.names()]
+    found = {
+        "running": running,
+        "programs": told(folder.state).get("programs", []) if running else [],
+        "catalogues": catalogues,
+    }
     if as_json:
         typer.echo(json.dumps(found))
     else:
@@ -88,15 +101,7 @@ def open_registry(folder: "ServiceFolder") -> "Registry":
     return Registry.open(database_url(folder, config), artifacts=artifacts_url(folder, config))
 
 
-def _programs(folder: "ServiceFolder") -> list[dict[str, Any]]:
-    try:
-        found: list[dict[str, Any]] = json.loads(folder.state.read_bytes())["programs"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return found
-
-
-def _standing(registry: "Registry", name: str) -> dict[str, Any]:
+def _standing(registry: "Registry", name: str, run: dict[str, Any]) -> dict[str, Any]:
     """How a catalogue stands: counts of no single person, as the rounds told them."""
     from fedrec.registry.control import wished
     from fedrec.registry.status import round_status
@@ -109,6 +114,8 @@ def _standing(registry: "Registry", name: str) -> dict[str, Any]:
         "rounds": now.rounds if now else 0,
         "message": now.message if now else "",
         "updated_at": now.updated_at if now else None,
+        "process": run.get("standing", "none"),
+        "problem": run.get("problem", ""),
         "wish": wished(registry, name).wish,
         "in_use": in_use.release if in_use else None,
     }
@@ -122,4 +129,6 @@ def _say(service: Path, found: dict[str, Any]) -> None:
         typer.echo(f"{program['name']:10} {program['state']}, started again {program['restarts']} times{trouble}")
     for each in found["catalogues"]:
         typer.echo(f"{each['name']:10} {each['phase']}, round {each['round']} of {each['rounds']}. {each['message']}")
+        if each["problem"]:
+            typer.echo(f"{'':10} {each['process']}; the last run ended: {each['problem']}")
         typer.echo(f"{'':10} devices use {each['in_use'] or 'no release yet'}; the operator wishes: {each['wish']}")

@@ -100,6 +100,11 @@ class ServiceFolder:
         return self.path / "state.json"
 
     @property
+    def runs(self) -> Path:
+        """Which of Flower's runs is whose, as whoever keeps them last saw it."""
+        return self.path / "runs.json"
+
+    @property
     def catalogues(self) -> Path:
         return self.path / "catalogues"
 

@@ -1,21 +1,19 @@
 """Keeps one Flower run per catalogue going until its rounds are done or the operator stops them."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
 from fedrec.errors import FedrecError
-from fedrec.files import write_atomically
 from fedrec.registry.control import wished
 from fedrec.registry.registry import Registry
 from fedrec.registry.status import round_status
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.superlink import ServedRun, served_run, served_runs, start_run, stop_run
+from fedrec.service.telling import Telling, told
 from fedrec.service.turns import is_served
 
 Standing = Literal["serving", "starting", "waiting", "stopped", "done", "failing"]
@@ -34,11 +32,22 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 900.0
 _FAILURES_AT_MOST = 5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runs:
+    """What is asked of the SuperLink about runs."""
+
+    start: Callable[[ServiceFolder, str], int] = start_run
+    stop: Callable[[ServiceFolder, int], None] = stop_run
+    one: Callable[[ServiceFolder, int], ServedRun | None] = served_run
+    every: Callable[[ServiceFolder], list[ServedRun]] = served_runs
+
+
 @dataclass(slots=True)
 class Kept:
-    """What is known of one catalogue's run. Times are of a monotonic clock."""
+    """What is known of one catalogue's run. problem: why the last one ended. Times are of a monotonic clock."""
 
     run: int | None = None
+    problem: str = ""
     started: float = 0.0
     served_since: float | None = None
     quiet_since: float | None = None
@@ -55,21 +64,29 @@ class Keeper:
     folder: ServiceFolder
     registry: Registry
     log: FilteringBoundLogger
+    superlink: Runs = field(default_factory=Runs)
     clock: Callable[[], float] = time.monotonic
     runs: dict[str, Kept] = field(default_factory=dict)
+    _told: Telling = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._told = Telling(self.folder.runs)
 
     def adopt(self) -> None:
         """Runs of an earlier keeper whose rounds go on are kept; all others of this SuperLink are stopped."""
-        known = read_runs(self.folder)
-        serving = {known[name]: name for name in known if is_served(self.folder.catalogue(name))}
-        for run in served_runs(self.folder):
+        serving = {
+            int(about["run"]): name
+            for name, about in told(self.folder.runs).items()
+            if str(about.get("run")).isdigit() and is_served(self.folder.catalogue(name))
+        }
+        for run in self.superlink.every(self.folder):
             if run.finished:
                 continue
             if run.id in serving:
                 self.runs[serving[run.id]] = Kept(run=run.id, served_since=self.clock(), standing="serving")
             else:
                 self.log.info("an earlier run is stopped", run=str(run.id), status=run.status)
-                stop_run(self.folder, run.id)
+                self.superlink.stop(self.folder, run.id)
 
     def step(self) -> None:
         """Each catalogue's run is started, started again, or left, as it stands; a fault of one stops no other."""
@@ -80,6 +97,7 @@ class Keeper:
             except FedrecError as error:
                 self.log.warning("cannot look after the rounds", catalogue=name, problem=str(error))
                 kept.ask_at = self.clock() + _ASK_SECONDS
+        self._remember()
 
     def standing(self) -> dict[str, Standing]:
         """How each catalogue stood at the last look."""
@@ -105,8 +123,9 @@ class Keeper:
         kept.standing = self._resting(name, kept)
         if kept.standing in ("stopped", "done") or now < max(kept.due, kept.ask_at):
             return
-        kept.run = start_run(self.folder, name)
+        kept.run = self.superlink.start(self.folder, name)
         kept.started, kept.served_since, kept.quiet_since, kept.standing = now, None, None, "starting"
+        # At once: a run that nobody remembers is stopped by the next who keeps them.
         self._remember()
         self.log.info("rounds are started", catalogue=name, run=str(kept.run), attempt=kept.failures + 1)
 
@@ -126,11 +145,11 @@ class Keeper:
         if now - kept.quiet_since < _QUIET_SECONDS or now < kept.ask_at:
             return
         kept.ask_at = now + _ASK_SECONDS
-        found = served_run(self.folder, run)
+        found = self.superlink.one(self.folder, run)
         if found is None or found.finished:
             self._over(name, kept, found)
         elif kept.served_since is not None or now - kept.started > _START_SECONDS:
-            stop_run(self.folder, run)
+            self.superlink.stop(self.folder, run)
             self._over(name, kept, found)
 
     def _over(self, name: str, kept: Kept, found: ServedRun | None) -> None:
@@ -139,21 +158,24 @@ class Keeper:
         status = found.status if found else "forgotten"
         kept.failures += 1
         pause = min(_FIRST_PAUSE * 2 ** (kept.failures - 1), _LONGEST_PAUSE)
-        kept.run, kept.due = None, now + pause
-        told = self.log.error if kept.failures >= _FAILURES_AT_MOST else self.log.info
-        told("rounds have ended", catalogue=name, run=str(found.id) if found else "", status=status, seconds=pause)
+        kept.run, kept.due, kept.problem = None, now + pause, found.details if found else ""
+        say = self.log.error if kept.failures >= _FAILURES_AT_MOST else self.log.info
+        say("rounds have ended", catalogue=name, status=status, problem=kept.problem, seconds=pause)
 
     def _remember(self) -> None:
-        known = {name: str(kept.run) for name, kept in self.runs.items() if kept.run is not None}
-        write_atomically(_runs_file(self.folder), json.dumps(known).encode(), mode=0o600)
-
-
-def read_runs(folder: ServiceFolder) -> dict[str, int]:
-    """The run of each catalogue that was started last; none where that is not known."""
-    try:
-        return {str(name): int(run) for name, run in json.loads(_runs_file(folder).read_bytes()).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+        """Who keeps the runs after a kill finds them, and `status` says how they stand."""
+        known = {
+            name: {
+                "run": None if kept.run is None else str(kept.run),
+                "standing": kept.standing,
+                "problem": kept.problem,
+            }
+            for name, kept in self.runs.items()
+        }
+        try:
+            self._told.tell(known)
+        except OSError as error:
+            self.log.error("runs cannot be written", problem=error.strerror)
 
 
 def keep_runs(keeper: Keeper, *, once: bool, stopping: Callable[[float], bool]) -> int:
@@ -169,7 +191,3 @@ def keep_runs(keeper: Keeper, *, once: bool, stopping: Callable[[float], bool]) 
             return KEEPS_FAILING if "failing" in standing else 0
         if stopping(_TICK_SECONDS):
             return 0
-
-
-def _runs_file(folder: ServiceFolder) -> Path:
-    return folder.flower_home / "runs.json"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fedrec.service.orphans import end_group
+
 State = Literal["waiting", "starting", "running"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
@@ -20,9 +22,6 @@ LOOP = 4
 _UNANSWERED = 3
 _PATIENCE = 120.0
 _GRACE = 5.0
-_POLL = 0.1
-# Marks what a service started, for the service that starts after a kill.
-MARK = "FEDREC_SERVICE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,59 +128,17 @@ class Kept:
         until = time.monotonic() + grace
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(grace)
-        while _has_members(self.process.pid) and time.monotonic() < until:
-            time.sleep(_POLL)
-        self._leave()
+        self._leave(grace=until - time.monotonic())
 
-    def _leave(self) -> None:
-        """Whatever is left of the process's group is gone too."""
+    def _leave(self, *, grace: float = 0.0) -> None:
+        """Whatever is left of the process and its group is gone too."""
         if self.process is not None:
-            end_group(self.process.pid)
+            if self.process.poll() is None:
+                self.process.kill()
             self.code = self.process.wait()
+            end_group(self.process.pid, grace=grace)
         self.process, self.state, self.due = None, "waiting", 0.0
 
     def _wait_for_next(self, now: float) -> None:
         self.restarts += 1
         self.due = now + self.pauses.after(now - self.started)
-
-
-def end_group(group: int) -> None:
-    """No process of this group is left: a program's own children may outlive it."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
-
-
-def _has_members(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def end_leftovers(mark: str) -> int:
-    """No process that an earlier service of this folder started is left; how many there were.
-
-    Where the system has no /proc, a service that was killed leaves its processes to the operator.
-    """
-    found = [pid for pid in _processes() if pid != os.getpid() and _is_marked(pid, mark)]
-    for pid in found:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    for pid in found:
-        while _is_marked(pid, mark):
-            time.sleep(_POLL)
-    return len(found)
-
-
-def _processes() -> list[int]:
-    proc = Path("/proc")
-    return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
-
-
-def _is_marked(pid: int, mark: str) -> bool:
-    """Whether a process of this user carries the mark of a service; one that has ended does not."""
-    try:
-        return f"{MARK}={mark}".encode() in (Path("/proc") / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return False

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from fedrec.service.config import NetworkConfig
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.front import HEALTH
-from fedrec.service.processes import MARK, Program
+from fedrec.service.orphans import MARK
+from fedrec.service.processes import Program
 from fedrec.service.rendering import program
 from fedrec.service.superlink import flower_environment
 from fedrec.web.serve import LOOPBACK

@@ -16,7 +16,7 @@ from fedrec.service.config import load_service
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.keeping import KEEPS_FAILING
 from fedrec.service.logs import open_log
-from fedrec.service.processes import end_leftovers
+from fedrec.service.orphans import end_leftovers, take_in_orphans
 from fedrec.service.programs import ROUNDS, programs
 from fedrec.service.supervisor import Supervisor
 
@@ -34,6 +34,7 @@ def run_service(folder: ServiceFolder, *, once: bool, stopping: threading.Event)
     # What Flower's programs make is for the owner alone, too.
     os.umask(0o077)
     with _alone(folder):
+        take_in_orphans()
         log = open_log(folder.logs / "service.log", part="service")
         if ended := end_leftovers(str(folder.path.resolve())):
             log.warning("processes of an earlier service were ended", count=ended)

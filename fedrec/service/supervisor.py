@@ -1,15 +1,15 @@
 """Keeps the programs of a service running, in their order, and says what becomes of them."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from fedrec.files import write_atomically
 from fedrec.service.logs import rotate
+from fedrec.service.orphans import lay_to_rest
 from fedrec.service.processes import Kept, Program
+from fedrec.service.telling import Telling
 
 _LOOK_SECONDS = 10.0
 _LOOK_WHILE_STARTING_SECONDS = 0.5
@@ -22,9 +22,8 @@ class Supervisor:
     def __init__(self, programs: Sequence[Program], *, log: FilteringBoundLogger, state: Path) -> None:
         self.kept = [Kept(program=program) for program in programs]
         self._log = log
-        self._state = state
+        self._state = Telling(state)
         self._looked = dict.fromkeys((program.name for program in programs), 0.0)
-        self._written = ""
 
     def step(self) -> None:
         """Whoever ended is noticed, whoever is due is started, whoever runs is looked at."""
@@ -32,6 +31,7 @@ class Supervisor:
         for kept in self.kept:
             if kept.has_ended(now):
                 self._ended(kept)
+        lay_to_rest(but=[kept.pid for kept in self.kept if kept.pid is not None])
         for kept in self.kept:
             if kept.process is None and not kept.is_finished and now >= kept.due and self._is_ready_for(kept):
                 self._start(kept, now)
@@ -95,12 +95,7 @@ class Supervisor:
             | {"in_a_loop": kept.in_a_loop, "finished": kept.is_finished, "last_code": kept.code}
             for kept in self.kept
         ]
-        content = json.dumps({"programs": programs}, indent=2) + "\n"
-        if content == self._written:
-            return
         try:
-            write_atomically(self._state, content.encode(), mode=0o600)
+            self._state.tell({"programs": programs})
         except OSError as error:
             self._log.error("state cannot be written", problem=error.strerror)
-            return
-        self._written = content
