@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from sqlalchemy import select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 from fedrec.errors import ConfigError
 from fedrec.registry.registry import Registry
-from fedrec.registry.tables import Base, never_changes
+from fedrec.registry.tables import StoredAction
 
 Act = Literal["promote", "roll back"]
 _LONGEST = 500
@@ -32,22 +32,6 @@ class Action:
     def __post_init__(self) -> None:
         if not self.reason.strip() or max(len(self.by), len(self.reason)) > _LONGEST:
             raise ConfigError(f"Say why, in at most {_LONGEST} characters: it is kept with the action.")
-
-
-class StoredAction(Base):
-    """An action, numbered within its catalogue."""
-
-    __tablename__ = "actions"
-    catalogue: Mapped[str] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    act: Mapped[str]
-    release: Mapped[str]
-    by: Mapped[str]
-    at: Mapped[int]
-    reason: Mapped[str]
-
-
-never_changes(Base.metadata.tables[StoredAction.__tablename__])
 
 
 def write_down(registry: Registry, action: Action) -> None:

@@ -5,15 +5,15 @@ own later keys or revoked. No key is ever taken twice, whatever became of it.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from sqlalchemy import Index, Select, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
 
 from fedrec.enrolment import EnrolmentRequest, flower_key
 from fedrec.errors import RefusedError
 from fedrec.registry.database import Database
-from fedrec.registry.tables import Base
+from fedrec.registry.tables import StoredNode
 
 State = Literal["asked", "enrolled", "replaced", "revoked"]
 _DAY = 86_400
@@ -40,41 +40,7 @@ class Places:
     per_day: int
 
 
-class StoredNode(Base):
-    """A node as it is kept: by its key, which is taken once."""
-
-    __tablename__ = "nodes"
-    node_key: Mapped[str] = mapped_column(primary_key=True)
-    identity_key: Mapped[str] = mapped_column(unique=True)
-    catalogue: Mapped[str]
-    client: Mapped[int]
-    state: Mapped[str]
-    asked_at: Mapped[int]
-    ended_at: Mapped[int | None]
-
-    def node(self) -> Node:
-        """The row as a value."""
-        return Node(
-            catalogue=self.catalogue,
-            client=self.client,
-            state=self.state,  # type: ignore[arg-type]
-            node_key=self.node_key,
-            identity_key=self.identity_key,
-            asked_at=self.asked_at,
-            ended_at=self.ended_at,
-        )
-
-
 _ENROLLED = StoredNode.state == "enrolled"
-# Whatever goes wrong above it: a client has one node at a time.
-Index(
-    "one_node_per_client",
-    StoredNode.catalogue,
-    StoredNode.client,
-    unique=True,
-    sqlite_where=_ENROLLED,
-    postgresql_where=_ENROLLED,
-)
 
 
 def ask(database: Database, request: EnrolmentRequest, *, catalogue: str, places: Places, now: int) -> Node:
@@ -98,7 +64,7 @@ def ask(database: Database, request: EnrolmentRequest, *, catalogue: str, places
             ended_at=None,
         )
         session.add(row)
-        return row.node()
+        return _node(row)
 
     return database.write(work)
 
@@ -118,7 +84,7 @@ def confirm(database: Database, node_key: str, *, now: int) -> Node:
                 other.state, other.ended_at = "replaced", now
         session.flush()  # the index allows one enrolled node of a client at any moment
         row.state = "enrolled"
-        return row.node()
+        return _node(row)
 
     return database.write(work)
 
@@ -136,7 +102,7 @@ def revoke(database: Database, catalogue: str, client: int, *, now: int) -> list
         for row in rows:
             if row.state in ("asked", "enrolled"):
                 row.state, row.ended_at = "revoked", now
-        return [row.node() for row in rows]
+        return [_node(row) for row in rows]
 
     return database.write(work)
 
@@ -147,7 +113,7 @@ def nodes(database: Database, catalogue: str | None = None) -> list[Node]:
     query = select(StoredNode).order_by(*order)
     if catalogue is not None:
         query = query.where(StoredNode.catalogue == catalogue)
-    return database.read(lambda session: [row.node() for row in session.scalars(query)])
+    return database.read(lambda session: [_node(row) for row in session.scalars(query)])
 
 
 def enrolled_nodes(database: Database, catalogue: str) -> dict[bytes, int]:
@@ -169,7 +135,7 @@ def _same(known: StoredNode, request: EnrolmentRequest, catalogue: str) -> Node:
         raise RefusedError(_USED)
     if known.state not in ("asked", "enrolled"):
         raise RefusedError(f"The keys of this request were {known.state}. The device has to ask with new ones.")
-    return known.node()
+    return _node(known)
 
 
 _USED = "A key of this request has been here before, in another request. The device has to ask with new ones."
@@ -226,3 +192,16 @@ def _row(session: Session, node_key: str) -> StoredNode:
     if row is None:
         raise RefusedError("There is no such node in the registry.")
     return row
+
+
+def _node(row: StoredNode) -> Node:
+    """A row as a value."""
+    return Node(
+        catalogue=row.catalogue,
+        client=row.client,
+        state=cast(State, row.state),
+        node_key=row.node_key,
+        identity_key=row.identity_key,
+        asked_at=row.asked_at,
+        ended_at=row.ended_at,
+    )

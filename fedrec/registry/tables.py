@@ -5,7 +5,7 @@ Times are whole seconds in UTC. No table holds anything of a person.
 
 from typing import Any
 
-from sqlalchemy import DDL, JSON, BigInteger, ForeignKeyConstraint, LargeBinary, Table, UniqueConstraint, event
+from sqlalchemy import DDL, JSON, BigInteger, ForeignKeyConstraint, Index, LargeBinary, Table, UniqueConstraint, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 SCHEMA_VERSION = 1
@@ -125,6 +125,43 @@ class StoredDocument(Base):
     content: Mapped[bytes]
 
 
+class StoredAction(Base):
+    """An action, numbered within its catalogue."""
+
+    __tablename__ = "actions"
+    catalogue: Mapped[str] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    act: Mapped[str]
+    release: Mapped[str]
+    by: Mapped[str]
+    at: Mapped[int]
+    reason: Mapped[str]
+
+
+class StoredNode(Base):
+    """A node as it is kept: by its key, which is taken once."""
+
+    __tablename__ = "nodes"
+    node_key: Mapped[str] = mapped_column(primary_key=True)
+    identity_key: Mapped[str] = mapped_column(unique=True)
+    catalogue: Mapped[str]
+    client: Mapped[int]
+    state: Mapped[str]
+    asked_at: Mapped[int]
+    ended_at: Mapped[int | None]
+
+
+_enrolled = StoredNode.state == "enrolled"
+# Whatever goes wrong above it: a client has one node at a time.
+Index(
+    "one_node_per_client",
+    StoredNode.catalogue,
+    StoredNode.client,
+    unique=True,
+    sqlite_where=_enrolled,
+    postgresql_where=_enrolled,
+)
+
 _SQLITE_REFUSAL = """
 CREATE TRIGGER %(table)s_no_{verb} BEFORE {verb} ON %(table)s
 BEGIN SELECT RAISE(ABORT, '%(table)s never change'); END
@@ -151,5 +188,5 @@ def never_changes(table: Table) -> None:
             event.listen(table, "after_create", refusal.execute_if(dialect=dialect))
 
 
-for _stored in (StoredRelease, StoredFile, StoredPromotion, StoredWish, StoredRound):
+for _stored in (StoredRelease, StoredFile, StoredPromotion, StoredWish, StoredRound, StoredAction):
     never_changes(Base.metadata.tables[_stored.__tablename__])
