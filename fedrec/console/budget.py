@@ -119,7 +119,7 @@ def _words(epsilon: float, planned: float, limit: float | None) -> str:
     if not epsilon:
         said = "Nothing is spent yet."
     else:
-        said = f"What is spent is {epsilon_words(epsilon)} privacy on the usual scale."
+        said = f"On the usual scale, what is spent so far is {epsilon_words(epsilon)} privacy."
     if limit is None:
         return f"{said} No budget is set; all planned rounds come to {_up(planned):.2f}."
     if epsilon >= limit:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from fedrec.config_file import load_scenario
+from fedrec.privacy.accounting import spending_by_client, worst_epsilon
 from fedrec.privacy.ledger import Ledger, ledger_head
 from fedrec.privacy.plan import plan_of
 from fedrec.registry.nodes import StoredNode
@@ -70,8 +73,8 @@ class Shop:
         place.scenario.write_text(_SCENARIO.format(name=self.name, rounds=self.rounds, cohort=self.cohort))
         return self
 
-    def pay(self, *cohorts: Sequence[int]) -> None:
-        """Each cohort took part in one round."""
+    def pay(self, *cohorts: Sequence[int]) -> float:
+        """Each cohort took part in one round; returns what the device that took part most has spent."""
         place = self.folder.catalogue(self.name)
         plan = plan_of(load_scenario(place.scenario))
         assert plan is not None
@@ -80,6 +83,7 @@ class Shop:
                 event = plan.event(plan.participation, kind="update")
                 more = {"round": len(ledger.entries), "participants": list(cohort), "guarantee": True}
                 ledger.append({**event, **more})
+            return worst_epsilon(spending_by_client(ledger.entries).values(), delta=plan.delta)
 
     def finish(
         self,
@@ -90,6 +94,7 @@ class Shop:
         at: int = NOW,
         ndcg: float | None = None,
         seconds: float = 90.0,
+        epsilon: float | None = None,
     ) -> None:
         """A round ended."""
         lost = failures or {}
@@ -103,7 +108,7 @@ class Shop:
             failures=lost,
             seconds={kind: round(share * seconds, 2) for kind, share in _KINDS.items()},
             bytes=104_000 * (replies + self.cohort),
-            epsilon=round(0.4 * number**0.5, 4),
+            epsilon=epsilon,
             released_metrics={} if ndcg is None else {"ndcg@10": ndcg},
         )
         finish(self.registry, record)
@@ -132,7 +137,7 @@ class Shop:
                 "encoder": "e" * 16,
                 "layout": "a" * 16,
             },
-            privacy={"statement": f"epsilon {0.4 * number**0.5:.2f} at delta 1e-06, per USER", "mode": "central"},
+            privacy={"mode": "central", "statement": "epsilon as the ledger has it"},
             key=key,
         )
         manifest = verify_release(made, key.public_key())
@@ -187,9 +192,10 @@ def busy(shop: Shop, *, now: int = NOW) -> None:
         {"BudgetError": 9},
         {"timeout": 7, "over_norm": 1},
     ]
-    shop.enrol(312)
+    devices, draw = 312, np.random.default_rng(5)
+    shop.enrol(devices)
     for number in range(1, 9):
-        shop.pay(range(number, number + shop.cohort))
+        epsilon = shop.pay(draw.choice(devices, shop.cohort, replace=False).tolist())
         failures = lost[number % len(lost)]
         at = now - (9 - number) * HOUR
         shop.finish(
@@ -199,6 +205,7 @@ def busy(shop: Shop, *, now: int = NOW) -> None:
             at=at,
             ndcg=0.061 + 0.05 * (1 - 0.75**number),
             seconds=70 + 13 * (number % 4),
+            epsilon=epsilon,
         )
         if number in (1, 4, 8):
             row = shop.publish(number, ndcg=0.061 + 0.05 * (1 - 0.75**number))

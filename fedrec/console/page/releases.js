@@ -37,7 +37,7 @@ function actions(release, catalogue, done) {
   const { name, in_use: used } = catalogue.line;
   const path = `/console/v1/catalogues/${name}`;
   const serial = used?.serial ?? 0;
-  const promote = button({ id: `use-${release.id}`, className: "quiet" }, () => askWhy({
+  const promote = button({ id: `use-${release.id}` }, () => askWhy({
     title: `Use round ${release.round} of ${name}?`, label: "Put into use",
     words: `Devices are told to fetch release ${release.id} and to use it from now on. ${used ? `They use round ${used.round} now.` : ""}`,
     go: async (reason) => done((await post(`${path}/promote`, { release: release.manifest_hash, serial, reason })).said) }), "Put into use…");
@@ -46,5 +46,5 @@ function actions(release, catalogue, done) {
     title: `Roll ${name} back to round ${release.round}?`, label: "Roll back", danger: true,
     words: `Devices are told to go back from round ${used.round} to release ${release.id}. What round ${used.round} spent stays spent.`,
     go: async (reason) => done((await post(`${path}/rollback`, { serial, reason })).said) }), "Roll back…");
-  return el("span", { className: "acts" }, back);
+  return back;
 }

@@ -4,6 +4,7 @@ import { lines, stacked } from "./chart.js";
 import { button, byId, bytes, el, when } from "./dom.js";
 
 const FIRST = 8;
+const HEADS = ["Round", "Finished", "Answers", "Not counted", "Time", "Traffic", "Epsilon", "Quality"];
 let all = false;
 
 /** Show the rounds of a catalogue, the latest first. */
@@ -33,22 +34,25 @@ function charts(rounds) {
 }
 
 function table(rounds) {
-  const heads = ["Round", "Finished", "Answers", "Not counted", "Time", "Traffic", "Epsilon", "Quality"];
-  return el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((head) => el("th", { scope: "col" }, head)))),
-    el("tbody", {}, ...rounds.map(row)));
+  // On a phone each row becomes a block; the roles say that it is a row all the same.
+  return el("table", { role: "table" }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...HEADS.map((head) => el("th", { scope: "col", role: "columnheader" }, head)))),
+    el("tbody", { role: "rowgroup" }, ...rounds.map(row)));
 }
 
 function row(one) {
   const quality = one.figures[0];
-  return el("tr", { data: { round: one.round } },
-    el("th", { scope: "row" }, String(one.round)),
-    el("td", {}, when(one.finished_at)),
-    el("td", {}, answers(one)),
-    el("td", {}, ...lost(one)),
-    el("td", {}, time(one.seconds.reduce((sum, part) => sum + part.seconds, 0))),
-    el("td", {}, one.bytes === null ? el("span", { className: "soft" }, "not shown") : bytes(one.bytes)),
-    el("td", {}, one.epsilon === null ? "none" : one.epsilon.toFixed(2)),
-    el("td", {}, quality ? `${quality.value.toFixed(4)}` : "–"));
+  const cells = [
+    [when(one.finished_at)],
+    [answers(one)],
+    lost(one),
+    [time(one.seconds.reduce((sum, part) => sum + part.seconds, 0))],
+    [one.bytes === null ? el("span", { className: "soft" }, "not shown") : bytes(one.bytes)],
+    [one.epsilon === null ? "none" : one.epsilon.toFixed(2)],
+    [quality ? quality.value.toFixed(4) : "–"],
+  ];
+  return el("tr", { role: "row", data: { round: one.round } },
+    el("th", { scope: "row", role: "rowheader", data: { head: HEADS[0] } }, String(one.round)),
+    ...cells.map((cell, place) => el("td", { role: "cell", data: { head: HEADS[place + 1] } }, el("span", {}, ...cell))));
 }
 
 const answers = (one) => (one.replies.words === "not shown" ? `of ${one.asked.words}` : `${one.replies.words} of ${one.asked.words}`);
@@ -62,5 +66,5 @@ function lost(one) {
 /** Seconds as people say them. */
 export function time(seconds) {
   if (seconds < 100) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  return seconds < 6000 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  return seconds < 6000 ? `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s` : `${(seconds / 3600).toFixed(1)} h`;
 }
