@@ -65,6 +65,11 @@ def program(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
+def proxy_program() -> str:
+    """Where nginx is, or would be."""
+    return shutil.which("nginx") or "/usr/sbin/nginx"
+
+
 def _values(folder: ServiceFolder, network: NetworkConfig, at: Path) -> Mapping[str, str]:
     certificate, key = (at / path.relative_to(folder.path) for path in shown_to_devices(folder))
     return {
@@ -81,7 +86,7 @@ def _values(folder: ServiceFolder, network: NetworkConfig, at: Path) -> Mapping[
         # A proxy that root starts would go on as a user who cannot read the folder.
         "proxy_user": "user root;\n" if os.getuid() == 0 else "",
         "fedrec": str(program("fedrec")),
-        "nginx": shutil.which("nginx") or "/usr/sbin/nginx",
+        "nginx": proxy_program(),
     }
 
 
