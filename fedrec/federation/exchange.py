@@ -7,12 +7,11 @@ from itertools import islice
 
 from flwr.app import Message
 from flwr.serverapp import Grid
-from flwr.supercore.inflatable.inflatable_utils import pull_objects
+
+from fedrec.federation.inbox import Source, inbox_of
 
 # One request to the SuperLink is about so many messages; so many replies are held at once.
 _BATCH = 16
-# A node that announces a reply and does not upload it would hold up everybody for as long as Flower waits: hours.
-_LONGEST_UPLOAD = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,7 @@ def exchange(
     None stands for the reply to a message that could not be sent. Whoever stops listening
     early leaves the rest unread.
     """
-    (pull_objects.__kwdefaults__ or {})["max_time"] = _LONGEST_UPLOAD
+    source = inbox_of(grid, now=pace.now)
     ends = pace.now() + timeout
     waiting: dict[str, int] = {}
     for place, message_id in _push(grid, messages):
@@ -43,7 +42,7 @@ def exchange(
     while waiting:
         came = len(waiting)
         for batch in _batches(list(waiting)):
-            for reply in _pull(grid, batch, still=lambda: pace.now() < ends):
+            for reply in _pull(source, batch, still=lambda: pace.now() < ends):
                 place = waiting.pop(reply.metadata.reply_to_message_id, -1)
                 if place >= 0:
                     yield place, reply
@@ -64,12 +63,12 @@ def _push(grid: Grid, messages: Iterable[Message]) -> Iterator[tuple[int, str]]:
             place += 1
 
 
-def _pull(grid: Grid, batch: Sequence[str], *, still: Callable[[], bool]) -> Iterator[Message]:
+def _pull(source: Source, batch: Sequence[str], *, still: Callable[[], bool]) -> Iterator[Message]:
     """What came for a batch; asked again as long as more comes."""
     left = list(batch)
     while left and still():
         came = set()
-        for reply in grid.pull_messages(left):
+        for reply in source.pull_messages(left):
             came.add(reply.metadata.reply_to_message_id)
             yield reply
         if not came:

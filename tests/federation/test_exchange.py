@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import pytest
 from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError, pull_objects
 
 from fedrec.federation import exchange as module
 from fedrec.federation.exchange import Pace, exchange
@@ -144,16 +142,3 @@ def test_what_nobody_asked_for_is_forgotten_with_the_next_round() -> None:
     assert len(grid._waiting) == 30
     grid.push_messages([Message(RecordDict(), 2, "train", group_id="2")])
     assert len(grid._waiting) == 1
-
-
-def test_an_upload_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flower itself would wait for two hours."""
-    monkeypatch.setattr(module, "_LONGEST_UPLOAD", 0.0)
-    clock = Clock()
-    asked(Slow(clock, lambda _: 0.0, nodes=1), 1, timeout=1, pace=clock.pace())
-
-    def never(object_id: str) -> bytes:
-        raise ObjectUnavailableError(object_id)
-
-    with pytest.raises(ObjectPullError):
-        pull_objects(["0" * 64], never)
