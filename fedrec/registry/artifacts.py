@@ -41,6 +41,8 @@ class Artifacts:
             return int(self._system.size(self._path(sha256)))
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise DataError(f"The registry's files cannot be reached ({error.strerror or error}).") from None
 
     def put(self, file: Path, *, sha256: str) -> int:
         """A file's content is kept under its hash; returns its bytes. What is there already stays.

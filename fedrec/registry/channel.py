@@ -15,8 +15,9 @@ from fedrec.registry.tables import StoredFile, StoredPromotion, StoredRelease
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A pointer and the document that devices get."""
+    """A pointer and the document that devices get. after: the document that it follows."""
 
+    after: bytes | None
     pointer: Pointer
     document: bytes
 
@@ -46,13 +47,14 @@ def draft(
     """
     stored = find_release(session, catalogue, release)
     _require_signed(stored, key)
-    before = pointers(session, catalogue)
+    last = last_document(session, catalogue)
     files = select(StoredFile).where(
         StoredFile.catalogue == catalogue, StoredFile.manifest_hash == stored.manifest_hash
     )
     pointer = Pointer(
         catalogue=catalogue,
-        serial=before[-1].serial + 1 if before else 1,
+        # Seconds since 1970, as a rule: above what devices saw of a registry that was lost or set back.
+        serial=max(stored_pointer(last).serial + 1 if last else 1, now),
         release=stored.id,
         manifest_hash=stored.manifest_hash,
         run=stored.run,
@@ -61,7 +63,7 @@ def draft(
         issued_at=now,
         sizes={file.name: file.size for file in session.scalars(files)},
     )
-    return Signed(pointer=pointer, document=signed_pointer(pointer, key))
+    return Signed(after=last, pointer=pointer, document=signed_pointer(pointer, key))
 
 
 def release_before(channel: list[Pointer]) -> str:
@@ -92,7 +94,7 @@ def append(session: Session, signed: Signed) -> Pointer:
     last = last_document(session, pointer.catalogue)
     if last == signed.document:
         return pointer
-    if (stored_pointer(last).serial if last else 0) != pointer.serial - 1:
+    if last != signed.after:
         raise RefusedError(f"Somebody else changed what `{pointer.catalogue}` uses meanwhile. Look, and ask again.")
     session.add(
         StoredPromotion(

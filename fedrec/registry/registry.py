@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedrec.errors import RefusedError
-from fedrec.pointer import Pointer, Reason
+from fedrec.pointer import Pointer, Reason, stored_pointer
 from fedrec.registry import channel
 from fedrec.registry.artifacts import Artifacts
 from fedrec.registry.database import Database
@@ -94,7 +94,8 @@ class Registry:
 
     def current(self, catalogue: str) -> Pointer | None:
         """What devices are told to use; None before the first promotion."""
-        return next(iter(reversed(self.channel(catalogue))), None)
+        document = self.current_document(catalogue)
+        return stored_pointer(document) if document else None
 
     def channel(self, catalogue: str) -> list[Pointer]:
         """Every pointer that was ever issued for a catalogue, the first one first."""

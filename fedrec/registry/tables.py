@@ -38,7 +38,8 @@ class StoredRelease(Base):
     published_at: Mapped[int]
     size: Mapped[int]
     new_size: Mapped[int]
-    manifest: Mapped[bytes]
+    # Read where it is asked for, not with every list of releases.
+    manifest: Mapped[bytes] = mapped_column(deferred=True)
     signature: Mapped[bytes]
     privacy: Mapped[dict[str, Any]]
     metrics: Mapped[dict[str, Any]]

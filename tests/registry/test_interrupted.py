@@ -73,7 +73,7 @@ def test_a_connection_that_is_cut_while_promoting_issues_one_pointer(
     with broken_at("promotions", at_commit=at_commit) as registry:
         rows = [press.publish(registry, number) for number in (1, 2)]
         assert [registry.promote("films", row.id, key=press.key, now=1).serial for row in rows] == [1, 2]
-        assert registry.roll_back("films", key=press.key, now=2).serial == 3
+        assert registry.roll_back("films", key=press.key, now=1).serial == 3
         assert len(registry.channel("films")) == 3
 
 
@@ -84,7 +84,7 @@ def test_work_whose_commit_was_lost_on_the_way_back_is_not_done_twice(registry: 
 
     def again(session: Session) -> None:
         assert document
-        append(session, Signed(pointer=pointer, document=document))
+        append(session, Signed(after=None, pointer=pointer, document=document))
 
     registry.write(again)
     assert registry.channel("films") == [pointer]
@@ -195,7 +195,8 @@ def _require_whole(registry: Registry, press: Press) -> None:
             assert registry.blob_size(digest) == registry.artifacts.size(digest)
             assert registry.artifacts.is_intact(digest)
     pointers = registry.channel("films")
-    assert [pointer.serial for pointer in pointers] == list(range(1, len(pointers) + 1))
+    serials = [pointer.serial for pointer in pointers]
+    assert serials == sorted(set(serials))
     assert {pointer.manifest_hash for pointer in pointers} <= hashes
     if document := registry.current_document("films"):
         assert read_pointer(document, press.key.public_key()) == pointers[-1]
