@@ -129,7 +129,7 @@ def _engine(url: URL) -> Engine:
         arguments: dict[str, Any] = {"connect_timeout": _WAIT_SECONDS, "options": _POSTGRES_OPTIONS}
         return create_engine(url, pool_pre_ping=True, connect_args=arguments)
     _make_private(Path(url.database or ""))
-    engine = create_engine(url, pool_pre_ping=True, connect_args={"timeout": _WAIT_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": _WAIT_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
