@@ -9,6 +9,11 @@ class FedrecError(Exception):
 
     exit_code = 2
 
+    @property
+    def code(self) -> str:
+        """What kind of error it is to another program: the name of the nearest class of this module."""
+        return next(kind.__name__ for kind in type(self).__mro__ if kind.__module__ == __name__)
+
 
 class ConfigError(FedrecError):
     """A setting is unknown, missing, or contradicts another."""

@@ -37,6 +37,6 @@ def _reply(client_of: ClientOf, message: Message, context: Context) -> Reply:
         client = client_of(context)
         return client.reply(unpack_instruction(message.content))
     except FedrecError as error:
-        return Reply(client=-1, code=type(error).__name__)
+        return Reply(client=-1, code=error.code)
     except Exception:  # see the module: the text stays here
         return Reply(client=-1, code="crashed")

@@ -103,7 +103,7 @@ class Client:
         except FedrecError as error:
             # What was paid for is told even when nothing comes of it, so that the server charges it too.
             if attempts := self._attempts(instruction):
-                return Reply(client=self.id, code=type(error).__name__, attempts=attempts)
+                return Reply(client=self.id, code=error.code, attempts=attempts)
             raise
         return Reply(client=self.id, update=update, attempts=attempts)
 

@@ -9,6 +9,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedrec.data.store.connection import DamagedError
 from fedrec.errors import UnsafeUpdateError
 from fedrec.federation.messages import TRAIN, pack_reply, unpack_reply
 from fedrec.training.aggregation import UpdateSum
@@ -136,6 +137,12 @@ def test_a_code_and_a_count_of_any_type_are_read_or_malformed(code: Any, attempt
 @pytest.mark.parametrize("code", ["BudgetError", "RefusedError", "crashed", ""])
 def test_our_codes_arrive(code: str) -> None:
     assert received(pack_reply(Reply(client=7, code=code))).code == code
+
+
+def test_an_error_of_a_modules_own_is_told_as_the_kind_that_it_is() -> None:
+    error = DamagedError("The store cannot be read.")
+    assert type(error).__name__ != error.code == "VerificationError"
+    assert received(pack_reply(Reply(client=7, code=error.code))).code == "VerificationError"
 
 
 @pytest.mark.parametrize("code", ["SecretFilm", "user_17", "budgeterror", "malformed", "timeout", "0"])

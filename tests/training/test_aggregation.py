@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from fedrec.config import FederationConfig
 from fedrec.errors import UnsafeUpdateError
 from fedrec.training.aggregation import ServerState, UpdateSum
+from fedrec.training.blocks import blocks_of
+from tests.small_worlds import a_central_plan
 
 SIZE = 7
 
@@ -39,6 +43,33 @@ def test_every_update_has_the_same_weight_in_any_order(order):
         total.add(vector(seed, scale=10.0**seed))
     expected = np.sum([vector(seed, scale=10.0**seed).astype(float) for seed in range(8)], axis=0)
     assert total.mean(expected=1) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_sum_is_to_the_bit_that_of_float64_numbers_in_order():
+    total, plain = UpdateSum(SIZE), np.zeros(SIZE)
+    for seed in range(50):
+        total.add(vector(seed, scale=10.0 ** (seed % 9)))
+        plain = plain + vector(seed, scale=10.0 ** (seed % 9)).astype(np.float64)
+    assert total.value.tobytes() == plain.tobytes()
+
+
+def test_a_bounded_sum_is_that_of_clipped_updates_to_twelve_digits():
+    blocks = blocks_of(replace(a_central_plan(clip_norm=0.5), metrics_noise=4.0), "update", size=SIZE - 4)
+    total, plain = UpdateSum(SIZE - 4, blocks=blocks), np.zeros(SIZE)
+    for seed in range(50):
+        update = vector(seed, scale=10.0 ** (seed % 5 - 3))
+        total.add(update)
+        for bound, part in ((0.5, slice(0, SIZE - 4)), (1.0, slice(SIZE - 4, SIZE))):
+            exact = update[part].astype(np.longdouble)
+            plain[part] += (exact * min(1, bound / np.sqrt((exact**2).sum()))).astype(np.float64)
+    assert total.value == pytest.approx(plain, rel=1e-12, abs=1e-12)
+
+
+def test_an_update_is_left_as_it_was():
+    update = vector(1, scale=100.0)
+    before = update.tobytes()
+    UpdateSum(SIZE, blocks=blocks_of(a_central_plan(), "update", size=SIZE)).add(update)
+    assert update.tobytes() == before
 
 
 def test_many_small_updates_are_not_lost_beside_a_large_one():
