@@ -50,7 +50,9 @@ class Gate:
         """Seconds until it is worth looking again; 0 when the round may begin."""
         wish = self.wished()
         if wish.wish == "stop":
-            raise StoppedError(f"The rounds were stopped before round {number}. `fedrec server resume` goes on.")
+            message = f"Stopped before round {number}: `fedrec server resume` goes on."
+            self.standing.say("stopped", message, round=number)
+            raise StoppedError(message)
         if wish.wish == "pause":
             self._waiting_since = None
             self.standing.say("paused", f"Paused before round {number}: `fedrec server resume` goes on.", round=number)

@@ -108,8 +108,7 @@ def _serve(served: Served, grid: Grid) -> Outcome:
     )
     try:
         run_rounds(run, watched, recipe, start_of(foundation), hooks)
-    except StoppedError as stopped:
-        served.standing.say("stopped", str(stopped))
+    except StoppedError:
         return "stopped"
     served.standing.say("done", f"all {recipe.federation.rounds} rounds are done")
     return "done"

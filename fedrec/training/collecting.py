@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,18 +68,19 @@ def ask(
     answered: set[int] = set()
     interrupted: list[tuple[int, int]] = []
     replies: dict[int, str] = {}
-    for reply in engine.collect(instruction, cohort, timeout=until.timeout):
-        code = _take(reply, total, answered, spent)
-        if not code and reply.update is not None:
-            replies[reply.client] = _digest(reply.update, instruction.plan)
-        if code:
-            failures[code] += 1
-        if reply.attempts > 1 and reply.client in spent and code != "duplicate":
-            interrupted += [(reply.client, attempt) for attempt in range(1, _believable(reply, instruction.plan))]
-        if code in UNSPENT_CODES and not reply.attempts:
-            spent.discard(reply.client)
-        if total.count >= until.enough:
-            break
+    with _heard(engine.collect(instruction, cohort, timeout=until.timeout)) as heard:
+        for reply in heard:
+            code = _take(reply, total, answered, spent)
+            if not code and reply.update is not None:
+                replies[reply.client] = _digest(reply.update, instruction.plan)
+            if code:
+                failures[code] += 1
+            if reply.attempts > 1 and reply.client in spent and code != "duplicate":
+                interrupted += [(reply.client, attempt) for attempt in range(1, _believable(reply, instruction.plan))]
+            if code in UNSPENT_CODES and not reply.attempts:
+                spent.discard(reply.client)
+            if total.count >= until.enough:
+                break
     if silent := len(cohort) - len(answered):
         failures["not_needed" if total.count >= until.enough else "timeout"] = silent
     if total.empty_groups:
@@ -93,6 +95,16 @@ def ask(
         interrupted=interrupted,
         replies=replies,
     )
+
+
+@contextmanager
+def _heard(replies: Iterable[Reply]) -> Iterator[Iterable[Reply]]:
+    """The replies; who hands them on is told at once when nobody listens any more."""
+    try:
+        yield replies
+    finally:
+        if isinstance(replies, Generator):
+            replies.close()
 
 
 def _believable(reply: Reply, plan: PrivacyPlan | None) -> int:

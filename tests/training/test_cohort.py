@@ -58,6 +58,21 @@ def test_whoever_was_asked_beyond_the_cohort_is_charged(tmp_path: Path) -> None:
     assert len(event["replies"]) == 4
 
 
+def test_who_hands_on_the_replies_is_told_when_nobody_listens_any_more(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Told(Crowd):
+        def collect(self, instruction: Any, cohort: Any, *, timeout: float) -> Any:
+            try:
+                yield from super().collect(instruction, cohort, timeout=timeout)
+            finally:
+                told.append("closed")
+
+    hooks = some_hooks(publish=lambda state, _: told.append(f"released {state.round}"))
+    run(tmp_path, Told(6), a_recipe(cohort=4, over_selection=0.5), hooks)
+    assert told == ["released 0", "closed", "released 1"]
+
+
 def test_one_that_refused_before_the_round_closed_is_not_charged(tmp_path: Path) -> None:
     class Refusing(Crowd):
         def collect(self, instruction: Any, cohort: Any, *, timeout: float) -> Any:
