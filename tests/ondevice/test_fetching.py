@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
 
@@ -594,6 +595,24 @@ def test_bytes_at_random_are_refused_and_never_a_traceback(device: Path, service
     service.wire.change = lambda _path, body: body
     take(device, service)
     assert releases.active(device).round == 1
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_the_old_release_or_the_new(device: Path, service: Service) -> None:
+    service.release(1, world=a_world(20_000, width=64))
+    take(device, service)
+    service.release(2, world=a_world(20_001, width=64))
+    start, draw = get_context("spawn"), np.random.default_rng(1)
+    for _ in range(8):
+        process = start.Process(target=fetch, args=(device, service.url), kwargs={"catalogue": "films"})
+        process.start()
+        process.join(float(draw.uniform(0.8, 2.0)))
+        process.kill()
+        process.join()
+        assert releases.active(device).round in (1, 2)
+    take(device, service)
+    assert releases.active(device).round == 2
+    assert not (device / FETCHED).exists()
 
 
 def _forget_etag(device: Path) -> None:
