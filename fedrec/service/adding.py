@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedrec.config import Scenario
 from fedrec.config_file import load_scenario
-from fedrec.errors import ConfigError, DataError
+from fedrec.errors import DataError
 from fedrec.files import sync_folder, write_atomically
 from fedrec.service.folder import CatalogueFolder, ServiceFolder
+from fedrec.service.served import require_served
 
 _ITEMS, _ABOUT = "catalogue.parquet", "dataset.json"
 
@@ -26,7 +26,7 @@ def add_catalogue(folder: ServiceFolder, name: str, *, dataset: Path, scenario: 
     made = folder.catalogue(name)
     if made.path.exists():
         raise DataError(f"{made.path} exists already: its ledger goes on. Choose another name with --as.")
-    _require_served(load_scenario(scenario))
+    require_served(load_scenario(scenario))
     about = _about(dataset)
     draft = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder.catalogues))
     try:
@@ -39,16 +39,6 @@ def add_catalogue(folder: ServiceFolder, name: str, *, dataset: Path, scenario: 
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return made
-
-
-def _require_served(scenario: Scenario) -> None:
-    """Raise ConfigError for what a service cannot keep: it has nobody's data, and its noise is nobody's to repeat."""
-    if scenario.model.prior == "counts":
-        raise ConfigError(
-            'model.prior = "counts" counts what people did, which a service never sees. Use "public", or "released".'
-        )
-    if scenario.privacy.noise == "seeded":
-        raise ConfigError('privacy.noise = "seeded" is for experiments: who knows the seed takes it off. Use "system".')
 
 
 def _about(dataset: Path) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from fedrec.errors import ConfigError
 from fedrec.privacy.budget import Budget
 from fedrec.runs.admission import budget_for, require_small_delta
+from fedrec.service.served import require_served
 from fedrec.training.foundation import Foundation
 
 
@@ -15,18 +16,9 @@ def admit(foundation: Foundation, out: Path, *, people: int) -> Budget:
     Raises ConfigError for a scenario that devices do not serve, RefusedError where its plan would pass the budget.
     """
     scenario, plan = foundation.scenario, foundation.plan
+    require_served(scenario)
     budget = budget_for(plan, scenario.budget, out=out)
-    if plan is None or budget is None:
-        raise ConfigError(
-            'privacy.mode is "none", and a device takes part only under a plan. Use "central" or "local".'
-        )
-    if scenario.privacy.noise != "system":
-        raise ConfigError('privacy.noise = "seeded" can be reproduced from the seed. Use "system".')
-    if scenario.data.users_per_client != 1:
-        raise ConfigError(
-            f"data.users_per_client is {scenario.data.users_per_client}, and a device is one person's. Set it to 1."
-        )
-    if scenario.model.tower != "linear":
-        raise ConfigError('model.tower = "text" does not run on devices. Use "linear".')
+    if plan is None or budget is None:  # for the types: a private mode has both
+        raise ConfigError("A device takes part only under a plan.")
     require_small_delta(plan, people=people)
     return budget

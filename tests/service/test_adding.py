@@ -77,8 +77,10 @@ def test_a_second_one_of_the_same_name_leaves_the_first_and_its_ledger(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('[model]\nprior = "counts"\n', "a service never sees"),
-        ('[privacy]\nmode = "central"\nnoise = "seeded"\n', "who knows the seed"),
+        ('[privacy]\nmode = "none"\n', "only under a plan"),
+        ('[privacy]\nmode = "central"\nnoise = "seeded"\n', "reproduced from the seed"),
+        ('[privacy]\nmode = "local"\n[data]\nusers_per_client = 9\n', "one person's"),
+        ('[privacy]\nmode = "central"\n[model]\ntower = "text"\n', "does not run on devices"),
         ("[federation]\nround = 3\n", "Did you mean `rounds`"),
     ],
 )
