@@ -12,13 +12,14 @@ from fedrec.errors import DataError
 from fedrec.federation.enrolled_nodes import EnrolledNodes
 from fedrec.federation.exchange import Pace
 from fedrec.federation.grid_engine import Grid, GridEngine
+from fedrec.files import write_atomically
 from fedrec.registry.control import wished
 from fedrec.registry.nodes import enrolled_nodes
 from fedrec.registry.registry import Registry
 from fedrec.release import signing_key
 from fedrec.runs.admission import require_small_delta
 from fedrec.runs.facts import config_text
-from fedrec.runs.recipe import recipe_of, run_id_of, start_of
+from fedrec.runs.recipe import recipe_of, start_of
 from fedrec.runs.releasing import release
 from fedrec.service.admission import admit
 from fedrec.service.clock import Clock
@@ -85,7 +86,8 @@ def serve_catalogue(service: Path, catalogue: str, grid: Grid, *, clock: Clock =
 def _serve(served: Served, grid: Grid) -> Outcome:
     foundation = _foundation(served)
     run = RunFolder(served.catalogue.run, config_text(foundation), resume=True)
-    recipe = recipe_of(foundation, run_id=run_id_of(signing_key(run.signing_key)))
+    recipe = recipe_of(foundation, run_id=run.id())
+    _show_signer(run, served.key)
     records, shelf = _records(served, foundation, run_id=recipe.run_id), _shelf(served)
     # A kill falls between what counts and what tells of it.
     state = run.state()
@@ -107,11 +109,18 @@ def _serve(served: Served, grid: Grid) -> Outcome:
         gate=_gate(served, last=records.last_began()),
     )
     try:
-        run_rounds(run, watched, recipe, start_of(foundation), hooks)
+        run_rounds(run, watched, recipe, start_of(foundation), hooks, key=served.key)
     except StoppedError:
         return "stopped"
     served.standing.say("done", f"all {recipe.federation.rounds} rounds are done")
     return "done"
+
+
+def _show_signer(run: RunFolder, key: Ed25519PrivateKey) -> None:
+    """Whose signatures a run's ledger and releases have lies beside them, for whoever verifies the folder."""
+    public = run.signing_key.with_suffix(".pub")
+    if not public.exists():
+        write_atomically(public, key.public_key().public_bytes_raw().hex().encode() + b"\n")
 
 
 def _foundation(served: Served) -> Foundation:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrec.config import FederationConfig
 from fedrec.data.sequences import Floats
@@ -44,9 +45,20 @@ class Hooks:
     gate: Callable[[int, Callable[[], Readiness]], None] = lambda *_: None
 
 
-def run_rounds(folder: RunFolder, engine: Engine, recipe: Recipe, start: ServerState, hooks: Hooks) -> ServerState:
-    """Run, or go on with, all rounds of a recipe; returns the final state."""
-    key = signing_key(folder.signing_key)
+def run_rounds(
+    folder: RunFolder,
+    engine: Engine,
+    recipe: Recipe,
+    start: ServerState,
+    hooks: Hooks,
+    *,
+    key: Ed25519PrivateKey | None = None,
+) -> ServerState:
+    """Run, or go on with, all rounds of a recipe; returns the final state.
+
+    key: vouches for the ledger; the run's own, made on first use, if None.
+    """
+    key = key or signing_key(folder.signing_key)
     with Ledger(folder.ledger, seal=Seal(folder.seal, key)) as ledger:
         state = folder.state() or start
         require_sealed(folder.ledger, ledger.hashes, folder.seal, key.public_key())

@@ -5,6 +5,7 @@ is the commit point of a round, pending.json the cohort of the one under way.
 """
 
 import json
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -68,6 +69,21 @@ class RunFolder:
     @property
     def noise_key(self) -> Path:
         return self.path / "noise.key"
+
+    def id(self) -> str:
+        """Tells this run from any other; drawn on first use, where the run's key is that of many.
+
+        Raises VerificationError if it was lost: devices know the run by it.
+        """
+        file = self.path / "run.id"
+        if not file.exists():
+            if self.ledger.exists():
+                raise VerificationError(f"{file} is missing. Restore it from a copy; devices know this run by it.")
+            write_atomically(file, f"{secrets.token_hex(16)}\n".encode())
+        found = file.read_text().strip()
+        if not found.isalnum():
+            raise VerificationError(f"{file} is damaged. Restore it from a copy; devices know this run by it.")
+        return found
 
     def client(self, client: int) -> Path:
         """Where a simulated client keeps what would be on its device."""

@@ -8,6 +8,7 @@ import pytest
 from fedrec.errors import ConfigError, DataError, RefusedError
 from fedrec.privacy.statement import check_client_ledgers, participations
 from fedrec.release import public_key, verify_release
+from fedrec.reporting.privacy.report import privacy_report
 from tests.service.devices import Place, Service
 
 pytestmark = pytest.mark.usefixtures("cached")
@@ -52,6 +53,23 @@ def test_releases_are_signed_with_the_services_key_and_say_what_was_spent(tmp_pa
     start, after = (verify_release(path, key) for path in sorted((service.catalogue.run / "releases").glob("0*")))
     assert (start.privacy["participations"], after.privacy["participations"]) == (0, 1)
     assert after.privacy["guarantee"]
+
+
+def test_an_auditor_finds_the_run_whole_and_its_epsilon_below_the_plans(tmp_path: Path, place: Place) -> None:
+    service = Service(tmp_path, place, federation={"rounds": 2}, budget={"epsilon": 8.0})
+    service.serve()
+    report = privacy_report(service.catalogue.run)
+    assert report["verdict"]["guarantee"]
+    assert report["epsilon"]["value"] == pytest.approx(service.finished()[-1].epsilon, abs=1e-3)
+    assert not (service.catalogue.run / "signing.key").exists()
+
+
+def test_a_run_whose_name_was_lost_is_not_taken_for_a_new_one(tmp_path: Path, place: Place) -> None:
+    service = Service(tmp_path, place, federation={"rounds": 1})
+    service.serve()
+    (service.catalogue.run / "run.id").unlink()
+    with pytest.raises(RefusedError, match=r"run\.id is missing"):
+        service.serve()
 
 
 def test_the_newest_release_is_used_where_the_operator_says_so(tmp_path: Path, place: Place) -> None:
