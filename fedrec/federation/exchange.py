@@ -8,7 +8,7 @@ from itertools import islice
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-from fedrec.federation.inbox import Source, inbox_of
+from fedrec.federation.inbox import Inbox, Source, inbox_of
 
 # One request to the SuperLink is about so many messages; so many replies are held at once.
 _BATCH = 16
@@ -23,33 +23,54 @@ class Pace:
     sleep: Callable[[float], None] = time.sleep
 
 
-def exchange(
-    grid: Grid, messages: Iterable[Message], *, timeout: float, pace: Pace
-) -> Iterator[tuple[int, Message | None]]:
-    """Send messages and hand on each reply within `timeout` seconds, with the place of its message.
+class Exchange:
+    """Sends messages over a grid and hands on the replies, one round of them after the other."""
 
-    None stands for the reply to a message that could not be sent. Whoever stops listening
-    early leaves the rest unread.
-    """
-    source = inbox_of(grid, now=pace.now)
-    ends = pace.now() + timeout
-    waiting: dict[str, int] = {}
-    for place, message_id in _push(grid, messages):
-        if message_id:
-            waiting[message_id] = place
-        else:
-            yield place, None
-    while waiting:
-        came = len(waiting)
-        for batch in _batches(list(waiting)):
-            for reply in _pull(source, batch, still=lambda: pace.now() < ends):
-                place = waiting.pop(reply.metadata.reply_to_message_id, -1)
-                if place >= 0:
-                    yield place, reply
-        if not waiting or pace.now() >= ends:
-            return
-        if came == len(waiting):
-            pace.sleep(min(pace.poll, max(0.0, ends - pace.now())))
+    def __init__(self, grid: Grid, pace: Pace) -> None:
+        self._grid = grid
+        self._pace = pace
+        self._source = inbox_of(grid, now=pace.now)
+        self._unread: list[str] = []
+
+    def ask(self, messages: Iterable[Message], *, timeout: float) -> Iterator[tuple[int, Message | None]]:
+        """Send messages and hand on each reply within `timeout` seconds, with the place of its message.
+
+        None stands for the reply to a message that could not be sent. Whoever stops listening
+        early leaves the rest unread.
+        """
+        self._discard_unread()
+        ends = self._pace.now() + timeout
+        waiting: dict[str, int] = {}
+        try:
+            for place, message_id in _push(self._grid, messages):
+                if message_id:
+                    waiting[message_id] = place
+                else:
+                    yield place, None
+            yield from self._replies(waiting, ends)
+        finally:
+            self._unread += waiting
+
+    def _replies(self, waiting: dict[str, int], ends: float) -> Iterator[tuple[int, Message]]:
+        pace = self._pace
+        while waiting:
+            before = len(waiting)
+            for batch in _batches(list(waiting)):
+                for reply in _pull(self._source, batch, still=lambda: pace.now() < ends):
+                    place = waiting.pop(reply.metadata.reply_to_message_id, -1)
+                    if place >= 0:
+                        yield place, reply
+            if not waiting or pace.now() >= ends:
+                return
+            if before == len(waiting):
+                pace.sleep(min(pace.poll, max(0.0, ends - pace.now())))
+
+    def _discard_unread(self) -> None:
+        """What came too late for the round before is forgotten by the SuperLink, too: it would fill its disk."""
+        if isinstance(self._source, Inbox):
+            for batch in _batches(self._unread):
+                self._source.discard(batch)
+        self._unread.clear()
 
 
 def _push(grid: Grid, messages: Iterable[Message]) -> Iterator[tuple[int, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from flwr.app import Message
 from flwr.serverapp import Grid as Grid
 
-from fedrec.federation.exchange import Pace, exchange
+from fedrec.federation.exchange import Exchange, Pace
 from fedrec.federation.messages import TRAIN, pack_instruction, unpack_reply
 from fedrec.training.client import Instruction, Reply
 
@@ -23,9 +23,8 @@ class GridEngine:
     """
 
     def __init__(self, grid: Grid, nodes: NodesOf, *, pace: Pace | None = None) -> None:
-        self._grid = grid
         self._nodes = nodes
-        self._pace = pace or Pace()
+        self._exchange = Exchange(grid, pace or Pace())
 
     def clients(self) -> Sequence[int]:
         """The clients that are connected, in order."""
@@ -46,7 +45,7 @@ class GridEngine:
             Message(content, nodes[client], TRAIN, ttl=timeout + _CLOCK_SKEW, group_id=str(instruction.round))
             for client in asked
         )
-        for place, reply in exchange(self._grid, messages, timeout=timeout, pace=self._pace):
+        for place, reply in self._exchange.ask(messages, timeout=timeout):
             client = asked[place]
             if reply is None:
                 yield Reply(client=client, code="unreachable")

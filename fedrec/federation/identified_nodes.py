@@ -7,7 +7,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedrec.errors import ConfigError
-from fedrec.federation.exchange import Pace, exchange
+from fedrec.federation.exchange import Exchange, Pace
 from fedrec.federation.messages import IDENTIFY, claimed_client
 
 
@@ -21,7 +21,7 @@ class IdentifiedNodes:
         self._grid = grid
         self._clients = clients
         self._timeout = timeout
-        self._pace = pace or Pace()
+        self._exchange = Exchange(grid, pace or Pace())
         self._claims: dict[int, int | None] = {}
 
     def __call__(self) -> Mapping[int, int]:
@@ -39,7 +39,7 @@ class IdentifiedNodes:
     def _ask(self, nodes: list[int]) -> None:
         self._claims.update(dict.fromkeys(nodes))
         messages = (Message(RecordDict(), node, IDENTIFY) for node in nodes)
-        for place, reply in exchange(self._grid, messages, timeout=self._timeout, pace=self._pace):
+        for place, reply in self._exchange.ask(messages, timeout=self._timeout):
             claim = None if reply is None else claimed_client(reply)
             if claim is not None and 0 <= claim < self._clients:
                 self._claims[nodes[place]] = claim

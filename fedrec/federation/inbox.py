@@ -97,6 +97,16 @@ class Inbox:
                 del self._announced[message_id]
                 yield reply
 
+    def discard(self, message_ids: Iterable[str]) -> None:
+        """What came to these messages is forgotten unread, here and in the SuperLink."""
+        wanted = list(message_ids)
+        for announced in [self._announced.pop(each) for each in wanted if each in self._announced]:
+            wanted.remove(announced.said.metadata.reply_to_message_id)
+            self._confirm(announced.said.metadata.message_id)
+        if wanted:
+            for proto in self._superlink.PullMessages(PullAppMessagesRequest(message_ids=wanted)).messages_list:
+                self._confirm(proto.metadata.message_id)
+
     def _read(self, announced: _Announced) -> Message | None:
         """The reply; None where the rest of it may still come."""
         said = announced.said

@@ -7,7 +7,7 @@ from flwr.app import Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedrec.federation import exchange as module
-from fedrec.federation.exchange import Pace, exchange
+from fedrec.federation.exchange import Exchange, Pace
 from fedrec.federation.local_grid import LocalGrid
 
 
@@ -66,7 +66,7 @@ def messages(count: int) -> list[Message]:
 
 
 def asked(grid: LocalGrid, count: int, *, timeout: float, pace: Pace) -> list[int]:
-    return [place for place, reply in exchange(grid, messages(count), timeout=timeout, pace=pace) if reply is not None]
+    return [place for place, reply in Exchange(grid, pace).ask(messages(count), timeout=timeout) if reply is not None]
 
 
 def test_replies_are_handed_on_as_they_arrive_and_late_ones_are_left_out() -> None:
@@ -105,7 +105,7 @@ def test_silent_nodes_of_a_batch_do_not_hold_up_the_next_ones() -> None:
 def test_one_that_stops_listening_leaves_the_rest_unread() -> None:
     clock = Clock()
     grid = Slow(clock, lambda _: 0.0, nodes=50)
-    for place, _ in exchange(grid, messages(50), timeout=10, pace=clock.pace()):
+    for place, _ in Exchange(grid, clock.pace()).ask(messages(50), timeout=10):
         if place == 2:
             break
     assert len(grid.pulled) <= 3
@@ -129,9 +129,9 @@ class Full(Slow):
 
 def test_a_message_that_was_not_taken_is_told() -> None:
     clock = Clock()
-    found = list(exchange(Choosy(clock, lambda _: 0.0, nodes=4), messages(4), timeout=5, pace=clock.pace()))
+    found = list(Exchange(Choosy(clock, lambda _: 0.0, nodes=4), clock.pace()).ask(messages(4), timeout=5))
     assert [(place, reply is None) for place, reply in found] == [(1, True), (3, True), (0, False), (2, False)]
-    everything = list(exchange(Full(clock, lambda _: 0.0, nodes=3), messages(3), timeout=5, pace=clock.pace()))
+    everything = list(Exchange(Full(clock, lambda _: 0.0, nodes=3), clock.pace()).ask(messages(3), timeout=5))
     assert everything == [(0, None), (1, None), (2, None)]
 
 

@@ -266,3 +266,16 @@ def test_the_reply_in_these_tests_is_as_flower_uploads_it() -> None:
     kinds = {content.split(b" ", 1)[0] for content in upload.objects.values()}
     assert kinds == {b"Message", b"RecordDict", b"ConfigRecord", b"ArrayRecord", b"Array", b"ArrayChunk"}
     assert ConfigRecord({"code": "", "attempts": NODE}).object_id in upload.objects
+
+
+def test_what_came_too_late_is_forgotten_unread_whether_it_was_told_of_or_not() -> None:
+    questions = ["told", "came", "never"]
+    half = an_upload("told")
+    half = Uploaded(half.proto, half.tree, dict.fromkeys(half.objects, b""))
+    shelf = Shelf({"told": half, "came": an_upload("came", NODE + 1)})
+    inbox = an_inbox(shelf)
+    assert list(inbox.pull_messages(["told"])) == []
+    inbox.discard(questions)
+    assert shelf.confirmed == [shelf.replies[each].proto.metadata.message_id for each in ("told", "came")]
+    inbox.discard([])
+    assert list(inbox.pull_messages(["never"])) == []
