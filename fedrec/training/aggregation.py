@@ -85,13 +85,12 @@ class UpdateSum:
 
     def _bounded(self, update: npt.NDArray[np.floating[Any]]) -> Doubles:
         """Every block at its own bound, whatever the client has done: a hostile one moves the sum no further."""
-        parts = np.split(update, np.cumsum([block.size for block in self._blocks])[:-1])
-        return np.concatenate(
-            [
-                clip_update(part, clip_norm=block.clip_norm) if block.clip_norm else part.astype(np.float64)
-                for block, part in zip(self._blocks, parts, strict=True)
-            ]
-        )
+        parts, start = [], 0
+        for block in self._blocks:
+            part = update[start : start + block.size]
+            parts.append(clip_update(part, clip_norm=block.clip_norm) if block.clip_norm else part.astype(np.float64))
+            start += block.size
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -40,43 +41,39 @@ def main() -> None:
     if options.measure:
         print(json.dumps(_MEASURES[options.measure](options.of, options.repetitions)))
         return
-    report = measured(repetitions=3 if options.quick else 9)
+    report = measured(repetitions=3 if options.quick else 11)
     print(json.dumps(report, indent=2) if options.json else text(report))
 
 
 def measured(*, repetitions: int) -> dict[str, Any]:
     """The whole report."""
     results: dict[str, Any] = {}
-    for way in _WAYS:
+    ratios: dict[str, float] = {}
+    for way in _NAMES:
         found = _alone("adding", way, repetitions)
         results |= {f"{way}_us_per_update": found["added_us"], f"{way}_copy_us_per_update": found["copied_us"]}
+        ratios |= {f"{_NAMES[way]}_vs_copy": found["ratio"]}
     for updates in (UPDATES // 10, UPDATES):
         results[f"rss_mib_{updates}"] = _alone("memory", str(updates), 1)
     with tempfile.TemporaryDirectory() as scratch:
         device = Path(scratch) / "device"
         _make_device(device)
-        starts = [_alone("start", str(device), 1) for _ in range(repetitions)]
+        # Each start is of a device that has not taken part yet.
+        fresh = [shutil.copytree(device, device.with_name(f"device-{number}")) for number in range(repetitions)]
+        starts = [_alone("start", str(each), 1) for each in fresh]
     for name in ("client_import_s", "client_start_s", "client_reply_s"):
         results[name] = float(np.median([start[name] for start in starts]))
     results["imports_torch"] = any(start["torch"] for start in starts)
     results["copy_gb_per_s"] = 4e-3 * PARAMETERS / results["mean_copy_us_per_update"]
     results["mean_gb_per_s"] = 4e-3 * PARAMETERS / results["mean_us_per_update"]
+    ratios["memory_of_ten_times_the_updates"] = results[f"rss_mib_{UPDATES}"] / results[f"rss_mib_{UPDATES // 10}"]
     work = {"parameters": PARAMETERS, "updates": UPDATES, "pool": POOL, "repetitions": repetitions, "cores_used": 1}
     return {
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "numpy": np.__version__},
         "work": {**work, "items": ITEMS},
         "results": results,
-        "ratios": _ratios(results),
+        "ratios": ratios,
     }
-
-
-def _ratios(results: dict[str, Any]) -> dict[str, float]:
-    """How fast each way is beside a copy of the same bytes, and how much more memory ten times the updates take."""
-    speeds = {
-        f"{way}_vs_copy": results[f"{way}_copy_us_per_update"] / results[f"{way}_us_per_update"] for way in _WAYS
-    }
-    memory = results[f"rss_mib_{UPDATES}"] / results[f"rss_mib_{UPDATES // 10}"]
-    return {"aggregate_vs_copy": speeds.pop("mean_vs_copy"), **speeds, "memory_of_ten_times_the_updates": memory}
 
 
 def text(report: dict[str, Any]) -> str:
@@ -85,7 +82,7 @@ def text(report: dict[str, Any]) -> str:
     lines = [
         f"{UPDATES} updates of {PARAMETERS} numbers, mean: {found['mean_us_per_update']:.1f} us each, "
         f"{found['mean_gb_per_s']:.1f} GB/s, {ratios['aggregate_vs_copy']:.2f} of copying them",
-        *(f"{way}: {found[f'{way}_us_per_update']:.1f} us each" for way in _WAYS if way != "mean"),
+        *(f"{way}: {found[f'{way}_us_per_update']:.1f} us each" for way in _NAMES if way != "mean"),
         f"memory: {found[f'rss_mib_{UPDATES // 10}']:.0f} MiB for {UPDATES // 10} updates, "
         f"{found[f'rss_mib_{UPDATES}']:.0f} MiB for {UPDATES}",
         f"a device's client: imported after {found['client_import_s']:.2f} s, first reply after "
@@ -147,10 +144,10 @@ def _adding(way: str, repetitions: int) -> dict[str, float]:
             for update, place in zip(source, places, strict=True):
                 np.copyto(place, update)
 
-    # In turn, so that whatever else the machine does meets both.
-    times = [(_seconds(copy), _seconds(add)) for _ in range(repetitions)]
-    copied, added = np.median(np.array(times), axis=0) / UPDATES * 1e6
-    return {"copied_us": float(copied), "added_us": float(added)}
+    # In turn, and compared in pairs, so that whatever else the machine does meets both.
+    times = np.array([(_seconds(copy), _seconds(add)) for _ in range(repetitions)]) / UPDATES * 1e6
+    copied, added = np.median(times, axis=0)
+    return {"copied_us": float(copied), "added_us": float(added), "ratio": float(np.median(times[:, 0] / times[:, 1]))}
 
 
 def _seconds(work: Callable[[], None]) -> float:
@@ -198,7 +195,8 @@ def _start(device: str, _: int) -> dict[str, Any]:
     return {"imported": imported, "replied": moments[0], "again": moments[1], "torch": "torch" in sys.modules}
 
 
-_WAYS = ("mean", "central", "norm_bound", "median_of_means")
+# How a round can be added up, and what its ratio is called.
+_NAMES = {"mean": "aggregate", "central": "central", "norm_bound": "norm_bound", "median_of_means": "median_of_means"}
 _MEASURES: dict[str, Callable[[str, int], Any]] = {"adding": _adding, "memory": _memory, "start": _start}
 
 if __name__ == "__main__":

@@ -59,12 +59,12 @@ class Fresh(Arriving):
             yield unpack_reply(client, Message(pack_reply(reply), 1, TRAIN))
 
 
-def an_instruction(size: int, *, plan: PrivacyPlan | None, layout: str = "bench", token: str = "first") -> Instruction:
-    """What a server asks in a round."""
+def an_instruction(size: int, *, plan: PrivacyPlan | None, layout: str = "", number: int = 1) -> Instruction:
+    """What a server asks in a round of this number."""
     return Instruction(
         run="bench",
-        round=1,
-        token=token,
+        round=number,
+        token=f"round {number}",
         adapter=np.zeros(size, dtype=np.float32),
         layout=layout,
         plan=plan,
@@ -76,9 +76,8 @@ def questions(device: Path, *, count: int) -> list[Message]:
     """Messages that each ask this device to take part anew."""
     _inside_a_task()
     layout = released_layout(active(device).manifest)
-    tokens = [f"round {number}" for number in range(count)]
-    asked = [an_instruction(layout.size, plan=PLAN, layout=layout.hash, token=token) for token in tokens]
-    return [Message(pack_instruction(instruction), 1, TRAIN) for instruction in asked]
+    rounds = [an_instruction(layout.size, plan=PLAN, layout=layout.hash, number=1 + number) for number in range(count)]
+    return [Message(pack_instruction(instruction), 1, TRAIN) for instruction in rounds]
 
 
 def context_of(device: Path) -> Context:
