@@ -13,6 +13,7 @@ FAILURES: Mapping[str, str] = MappingProxyType(
     {
         "timeout": "no answer before the deadline",
         "unanswered": "no answer",
+        "not_needed": "not waited for: enough others had answered",
         "unreachable": "could not be reached",
         "client_error": "the device's program failed",
         "crashed": "the device's program failed",
