@@ -19,6 +19,7 @@ from fedrec.service.config import ServiceConfig, artifacts_url, database_url, lo
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.programs import front_answers, superlink_answers
 from fedrec.service.running import is_running
+from fedrec.service.served import require_served
 from fedrec.web.serve import LOOPBACK
 
 Verdict = Literal["good", "look", "bad"]
@@ -149,7 +150,7 @@ def _catalogues(folder: ServiceFolder) -> Iterator[Finding]:
         yield Finding("look", "catalogues", "there is none. Add one with `fedrec server add-catalogue`.")
     for name in names:
         try:
-            load_scenario(folder.catalogue(name).scenario)
+            require_served(load_scenario(folder.catalogue(name).scenario))
         except FedrecError as error:
             yield Finding("bad", "catalogues", f"{name}: {error}")
         else:

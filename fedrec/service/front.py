@@ -30,6 +30,8 @@ def create_front(registry: Registry, *, console: ASGIApp | None = None) -> FastA
     )
     app.add_api_route(HEALTH, _health)
     app.include_router(downloads(registry))
+    # What the proxy publishes never comes as far as the console.
+    app.add_route("/v1/{rest:path}", _nothing)
     if console is not None:
         app.mount("", console)
     return app
@@ -38,6 +40,10 @@ def create_front(registry: Registry, *, console: ASGIApp | None = None) -> FastA
 async def _health() -> Answer:
     """That requests are answered: asked by whoever watches the front."""
     return Answer({"answers": True})
+
+
+async def _nothing(_: Request) -> Response:
+    return refusal(404, "There is nothing at this address.")
 
 
 async def _not_here(_: Request, error: HTTPException) -> Response:
