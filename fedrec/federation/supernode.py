@@ -22,33 +22,28 @@ from fedrec.ondevice.loopback import LOOPBACK, loopback_identity
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_LEAVE = 8.0
 _SECRET_BYTES = 32
-# Nothing leaves but what a round asks for, and a proxy of the environment's never gets to see loopback.
+# Nothing leaves but what a round asks for, and nothing that Flower would keep has a place to lie.
 _ENVIRONMENT = {
+    "FLWR_HOME": f"{os.devnull}/flower",
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
-    "PYTHONUNBUFFERED": "1",
 }
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class SuperNode:
-    """A running SuperNode. address: HOST:PORT of its tasks; secret: lets one take them; certificate: in PEM."""
+class TaskSource:
+    """Where a SuperNode's tasks are. address: HOST:PORT; secret: lets one take them; certificate: its own, in PEM."""
 
-    process: "subprocess.Popen[bytes]"
     address: str
     secret: bytes
     certificate: bytes
-
-    def runs(self) -> bool:
-        """Whether its process goes on."""
-        return self.process.poll() is None
 
 
 @contextmanager
 def supernode(
     server: str, *, authority: Path, node_secret: bytes, log: int = subprocess.DEVNULL
-) -> Iterator[SuperNode]:
+) -> Iterator[TaskSource]:
     """A SuperNode of `server` (HOST:PORT), which this authority vouches for; it has ended when the block ends.
 
     node_secret: the node's private key in OpenSSH's form, which lies on no disk. log: where it says what it does.
@@ -64,7 +59,7 @@ def supernode(
             _end(process)
             raise
     try:
-        yield SuperNode(process, address, secret, identity.certificate)
+        yield TaskSource(address, secret, identity.certificate)
     finally:
         _end(process)
 

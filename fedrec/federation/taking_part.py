@@ -57,9 +57,9 @@ def take_part(store: Store, server: Server, *, stop: threading.Event, told: Told
                 keys = _admitted(store, server)
                 with supernode(
                     server.address, authority=server.authority, node_secret=keys.node_secret(), log=log
-                ) as node:
+                ) as tasks:
                     told("connected", {"server": server.address})
-                    answer_tasks(app, node, stop=stop, told=lambda answered: _tell(told, answered))
+                    answer_tasks(app, tasks, stop=stop, told=lambda answered: _tell(told, answered))
             except DataError as error:
                 if time.monotonic() - began > _LASTED:
                     pauses = _pauses()

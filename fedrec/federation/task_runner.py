@@ -37,7 +37,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message
 
 from fedrec.errors import DataError
-from fedrec.federation.supernode import SuperNode
+from fedrec.federation.supernode import TaskSource
 
 # How often a task is asked for, the SuperNode on its part asks its server every 3 seconds.
 POLL_SECONDS = 0.5
@@ -55,27 +55,27 @@ class Answered:
 
 
 def answer_tasks(
-    app: ClientApp, node: SuperNode, *, stop: threading.Event, told: Callable[[Answered], None] = lambda _: None
+    app: ClientApp, source: TaskSource, *, stop: threading.Event, told: Callable[[Answered], None] = lambda _: None
 ) -> None:
     """Answer tasks until `stop` is set; raises DataError when the SuperNode ends or fails, which then has to be new."""
-    signing = SuperExecAuthHttpInterceptor(master_secret=node.secret, protected_methods={_ACQUIRE})
+    signing = SuperExecAuthHttpInterceptor(master_secret=source.secret, protected_methods={_ACQUIRE})
     request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
     try:
-        with closing(_client(node, signing)) as client:
+        with closing(_client(source, signing)) as client:
             while not stop.is_set():
                 task = client.AcquireTask(request)
                 if task.token:
-                    told(_answer(app, node, task.token))
+                    told(_answer(app, source, task.token))
                 else:
                     stop.wait(POLL_SECONDS)
-    except (httpx.HTTPError, ValueError) as error:
+    except Exception as error:  # whatever it was, a new SuperNode begins anew; the text could hold a stranger's words
         raise DataError(f"The SuperNode of this device failed or ended ({type(error).__name__}).") from None
 
 
-def _answer(app: ClientApp, node: SuperNode, token: str) -> Answered:
+def _answer(app: ClientApp, source: TaskSource, token: str) -> Answered:
     """One task is done: its message is answered, whatever happens in the app."""
     began = time.perf_counter()
-    with closing(_client(node, RuntimeTokenHttpInterceptor(token))) as client, _heartbeat(client):
+    with closing(_client(source, RuntimeTokenHttpInterceptor(token))) as client, _heartbeat(client):
         message, context = _given(client)
         called = time.perf_counter()
         reply = _reply(app, message, context)
@@ -89,7 +89,7 @@ def _given(client: RuntimeHttpClient) -> tuple[Message, Context]:
     """The message of a task, in a context that holds nothing of the server's: no settings, no state.
 
     The answer also carries the app that the server shipped, as bytes that nothing here looks at. A
-    message whose content cannot be read comes without, so that it can be refused.
+    message whose content cannot be read comes with an empty one, so that it can be refused.
     """
     given = client.PullTaskInput(PullTaskInputRequest())
     run, node = given.run.run_id, given.context.node_id
@@ -110,6 +110,7 @@ def _given(client: RuntimeHttpClient) -> tuple[Message, Context]:
     except httpx.HTTPError:
         raise
     except Exception:  # bytes of a stranger: no fault in them may stop this device
+        found.messages_list[0].content.Clear()
         message = message_from_proto(found.messages_list[0])
     # A message's id is its content's: the content does not hold it.
     message.metadata.__dict__["_message_id"] = tree.object_id
@@ -145,7 +146,7 @@ def _heartbeat(client: RuntimeHttpClient) -> Iterator[None]:
         thread.join()
 
 
-def _client(node: SuperNode, interceptor: ProtobufClientInterceptor) -> RuntimeHttpClient:
+def _client(source: TaskSource, interceptor: ProtobufClientInterceptor) -> RuntimeHttpClient:
     return RuntimeHttpClient.from_server_address(
-        node.address, insecure=False, root_certificates=node.certificate, interceptors=[interceptor]
+        source.address, insecure=False, root_certificates=source.certificate, interceptors=[interceptor]
     )
