@@ -26,9 +26,9 @@ _RUN_FINISHED = 18
 class SuperLinkRefusedError(RefusedError):
     """The SuperLink answers, and says no."""
 
-    def __init__(self, message: str, code: int) -> None:
+    def __init__(self, message: str, refusal: int) -> None:
         super().__init__(message)
-        self.code = code
+        self.refusal = refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def stop_run(folder: ServiceFolder, run: int) -> None:
     try:
         _ask(folder, "stop", str(run), CONNECTION)
     except SuperLinkRefusedError as error:
-        if error.code != _RUN_FINISHED:
+        if error.refusal != _RUN_FINISHED:
             raise
 
 
