@@ -42,8 +42,12 @@ class Gate:
         Raises StoppedError where the operator says so, RefusedError where too few devices came in time.
         """
         self._waiting_since = None
+        looked = self.clock.steady()
         while pause := self._pause(number, readiness):
-            self.clock.sleep(min(pause, self.rounds.poll))
+            # Who may still take part is looked up in the whole ledger: a long one is looked at less often.
+            took = self.clock.steady() - looked
+            self.clock.sleep(min(pause, max(self.rounds.poll, 10 * took)))
+            looked = self.clock.steady()
         self.last = self.clock.utc()
 
     def _pause(self, number: int, readiness: Callable[[], Readiness]) -> float:
