@@ -51,13 +51,21 @@ def front(service: Service) -> None:
 
 def rounds(service: Service, once: Once = False) -> None:
     """Keep a run per catalogue going; `run` starts this."""
+    from fedrec.service.enrolment import settle
     from fedrec.service.folder import ServiceFolder
     from fedrec.service.keeping import Keeper, keep_runs
     from fedrec.service.logs import open_log
 
     stopping, folder = _until_stopped(), ServiceFolder(service)
+    log = open_log(folder.logs / "keeper.log", part="rounds")
     with open_registry(folder) as registry:
-        keeper = Keeper(folder=folder, registry=registry, log=open_log(folder.logs / "keeper.log", part="rounds"))
+        try:
+            # What an enrolment or a revocation before this could not finish, or a SuperLink has lost since.
+            for note in settle(folder, registry):
+                log.warning("a node is not admitted", problem=note)
+        except FedrecError as error:
+            log.warning("who may connect is as it was", problem=str(error))
+        keeper = Keeper(folder=folder, registry=registry, log=log)
         raise typer.Exit(keep_runs(keeper, once=once, stopping=stopping.wait))
 
 
