@@ -76,14 +76,26 @@ def add_catalogue(
         typer.echo(f"{made.path} is served from now on. Enrol devices: fedrec server enrol {service} REQUEST.json")
 
 
-def renew(service: Service, certificate: Certificate = None, key: Key = None, as_json: AsJson = False) -> None:
+def renew(
+    service: Service,
+    certificate: Certificate = None,
+    key: Key = None,
+    new_authority: Annotated[
+        bool, typer.Option("--new-authority", help="Make another authority, which every device has to be given.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Renew the server's certificate with its own authority, or take the one that you bring."""
     from fedrec.service.certificates import days_left, shown_to_devices
     from fedrec.service.folder import ServiceFolder
     from fedrec.service.setup import renew as renewed
+    from fedrec.service.setup import replace_authority
 
     folder, now = ServiceFolder(service), datetime.now(UTC)
-    renewed(folder, now=now, brought=_brought(certificate, key))
+    if new_authority:
+        replace_authority(folder, now=now)
+    else:
+        renewed(folder, now=now, brought=_brought(certificate, key))
     shown = shown_to_devices(folder)[0]
     days = int(days_left(shown, now=now))
     if as_json:

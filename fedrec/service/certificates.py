@@ -28,7 +28,10 @@ def make_certificates(folder: ServiceFolder, *, names: Sequence[str], now: datet
     Raises DataError if there is an authority already: devices trust that one.
     """
     if folder.ca_certificate.exists() or folder.ca_key.exists():
-        raise DataError(f"{folder.ca_certificate} exists already. Renew what it vouches for: `fedrec server renew`.")
+        raise DataError(
+            f"{folder.ca_certificate} exists already, and devices trust it. Renew what it vouches for, or see "
+            "docs/runbook.md, `A new name or a new authority`."
+        )
     key, authority = make_authority(names, now=now)
     folder.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(folder.ca_key, _key_bytes(key), mode=0o600)

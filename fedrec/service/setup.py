@@ -62,6 +62,14 @@ def renew(folder: ServiceFolder, *, now: datetime, brought: Brought | None = Non
     render(folder, network, at=folder.path.resolve())
 
 
+def replace_authority(folder: ServiceFolder, *, now: datetime) -> None:
+    """Another authority vouches for the names in the settings, once the old one was put away; devices need it.
+
+    Raises DataError while the old one is here.
+    """
+    make_certificates(folder, names=load_service(folder).network.names, now=now)
+
+
 def _make_secrets(folder: ServiceFolder) -> None:
     signing_key(folder.signing_key)
     write_atomically(folder.operator_token, f"{secrets.token_urlsafe(_SECRET_BYTES)}\n".encode(), mode=0o600)

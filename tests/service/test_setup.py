@@ -18,7 +18,7 @@ from fedrec.release import public_key, signing_key
 from fedrec.service.certificates import days_left, make_certificates, read_certificate
 from fedrec.service.config import NetworkConfig, ServiceConfig, load_service
 from fedrec.service.folder import ServiceFolder
-from fedrec.service.setup import Brought, make_service, renew
+from fedrec.service.setup import Brought, make_service, renew, replace_authority
 
 NOW = datetime.now(UTC)
 NETWORK = NetworkConfig(names=("recommend.example",), public_port=8443, fleet_port=9543, front_port=9580)
@@ -160,3 +160,15 @@ def test_a_certificate_can_be_brought_later(folder: ServiceFolder, tmp_path: Pat
     make_certificates(bringer, names=["recommend.example"], now=NOW)
     renew(folder, now=NOW, brought=Brought(bringer.server_certificate, bringer.server_key))
     assert f"ssl_certificate {folder.public_certificate};" in (folder.deploy / "nginx.conf").read_text()
+
+
+def test_another_authority_is_made_only_once_the_old_one_was_put_away(folder: ServiceFolder) -> None:
+    with pytest.raises(DataError, match="devices trust it"):
+        replace_authority(folder, now=NOW)
+    old = folder.ca_certificate.read_bytes()
+    for path in (folder.ca_certificate, folder.ca_key, folder.server_certificate, folder.server_key):
+        path.unlink()
+    folder.config.write_text(folder.config.read_text().replace('"recommend.example"', '"new.example"'))
+    replace_authority(folder, now=NOW)
+    assert folder.ca_certificate.read_bytes() != old
+    assert "new.example" in str(read_certificate(folder.server_certificate).subject)
