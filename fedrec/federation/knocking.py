@@ -1,7 +1,6 @@
 """Whether a server admits a device: asked before its SuperNode starts, so that a refusal is one line and not a log."""
 
-from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -22,44 +21,49 @@ def knock(server: str, *, authority: Path, keys: DeviceKeys, node: int | None = 
 
     node: the id of an earlier time. A node that was killed is held to be connected for a minute, and is
     admitted no second time, unless it is signed off by its id first.
-    Raises VerificationError if this authority does not vouch for the server, DataError if nobody answers.
+    Raises VerificationError if this authority does not vouch for the server, DataError if nobody
+    answers, or the clocks of the two are too far apart for a signature to count.
     """
-    public = keys.node.public_key()
     with closing(_client(server, authority, keys)) as client:
-        if node is not None:
-            _asked(server, lambda: _signed_off(client, node))
-        request = ActivateNodeRequest(public_key=flower_key(ssh_line(public)), heartbeat_interval=_HEARTBEAT_SECONDS)
-        found = _asked(server, lambda: int(client.ActivateNode(request).node_id))
-        # The SuperNode that comes next says hello itself.
-        return None if found is None else _asked(server, lambda: _signed_off(client, found))
+        try:
+            if node is not None:
+                _sign_off(client, node)
+            key = flower_key(ssh_line(keys.node.public_key()))
+            request = ActivateNodeRequest(public_key=key, heartbeat_interval=_HEARTBEAT_SECONDS)
+            found = int(client.ActivateNode(request).node_id)
+            if not found:
+                raise ValueError("no node")
+            # The SuperNode that comes next says hello itself.
+            _sign_off(client, found)
+        except httpx.HTTPStatusError as error:
+            if _code(error.response) == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
+                return None
+            raise _odd(server, error.response) from None
+        except (httpx.TransportError, ValueError) as error:
+            raise _silent(server, error) from None
+    return found
 
 
-def _signed_off(client: FleetHttpClient, node: int) -> int:
-    try:
+def _sign_off(client: FleetHttpClient, node: int) -> None:
+    """The server holds the node for not connected; what it says if it was not, or is another's, does not matter."""
+    with suppress(httpx.HTTPStatusError):
         client.DeactivateNode(DeactivateNodeRequest(node_id=node))
-    except httpx.HTTPStatusError as error:
-        if _code(error.response) != ApiErrorCode.FLEET_NODE_DEACTIVATION_FAILED:
-            raise
-        # It was not connected, which is what is wanted.
-    return node
 
 
-def _asked(server: str, question: Callable[[], int]) -> int | None:
-    """The answer; None where the server says that it does not know who asks."""
-    try:
-        return question()
-    except httpx.HTTPStatusError as error:
-        known = _code(error.response) == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED
-        if known or error.response.status_code == httpx.codes.UNAUTHORIZED:
-            return None
-        raise DataError(f"{server} does not answer as a service does (HTTP {error.response.status_code}).") from None
-    except (httpx.TransportError, ValueError) as error:
-        if "certificate" in str(error).lower():
-            raise VerificationError(
-                f"The certificate of {server} is not vouched for by the authority that this device was given. Ask the "
-                "operator for the service's ca.crt; if it is that one, somebody else answers."
-            ) from None
-        raise DataError(f"{server} does not answer ({type(error).__name__}).") from None
+def _odd(server: str, response: httpx.Response) -> DataError:
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        # It checked the time before the key.
+        return DataError(f"{server} does not take this device's signature: their clocks are apart. Set this one's.")
+    return DataError(f"{server} does not answer as a service does (HTTP {response.status_code}).")
+
+
+def _silent(server: str, error: Exception) -> DataError | VerificationError:
+    if "certificate" in str(error).lower():
+        return VerificationError(
+            f"The certificate of {server} is not vouched for by the authority that this device was given. Ask the "
+            "operator for the service's ca.crt; if it is that one, somebody else answers."
+        )
+    return DataError(f"{server} does not answer ({type(error).__name__}).")
 
 
 def _code(response: httpx.Response) -> int | None:

@@ -43,6 +43,8 @@ from fedrec.federation.supernode import TaskSource
 POLL_SECONDS = 0.5
 # A SuperNode gives a task up that it has heard nothing of for 30.
 _HEARTBEAT_SECONDS = 10.0
+# Whatever kind of app a server wants, the installed one answers: a task that nobody takes holds the SuperNode for ever.
+_KINDS = (TaskType.CLIENT_APP, TaskType.AGENT_APP)
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
 
@@ -59,7 +61,7 @@ def answer_tasks(
 ) -> None:
     """Answer tasks until `stop` is set; raises DataError when the SuperNode ends or fails, which then has to be new."""
     signing = SuperExecAuthHttpInterceptor(master_secret=source.secret, protected_methods={_ACQUIRE})
-    request = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+    request = AcquireTaskRequest(supported_task_types=_KINDS)
     try:
         with closing(_client(source, signing)) as client:
             while not stop.is_set():

@@ -132,13 +132,11 @@ def test_a_message_that_is_not_what_it_says_is_refused_and_the_next_one_answered
     assert not runtime.replies()[0].has_error()
 
 
-def test_only_tasks_of_a_client_are_taken(runtime) -> None:
-    runtime.send(asked(), "train", task="flwr-agentapp")
-    stop = threading.Event()
-    timer = threading.Timer(1.2, stop.set)
-    timer.start()
-    answer_tasks(an_app(echo), runtime.source, stop=stop, told=lambda _: pytest.fail("a task was taken"))
-    timer.join()
+def test_a_task_of_another_kind_is_answered_by_the_same_app_and_does_not_hold_the_node(runtime) -> None:
+    question = runtime.send(asked(), "query", task="flwr-agentapp")
+    answer(runtime)
+    (reply,) = runtime.replies()
+    assert (reply.has_error(), reply.metadata.reply_to_message_id) == (True, question)
 
 
 def test_who_lacks_the_secret_gets_no_task(runtime) -> None:
