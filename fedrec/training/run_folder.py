@@ -8,7 +8,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,22 @@ from safetensors.numpy import load_file, save
 from fedrec.data.sequences import Floats
 from fedrec.errors import ConfigError, VerificationError
 from fedrec.files import write_atomically
+from fedrec.privacy.mechanism import Doubles
 from fedrec.training.aggregation import ServerState
 
 ROUNDS = "rounds.jsonl"
 _LEDGER = "ledger.jsonl"
 _PRIOR = "prior.safetensors"
+_MEAN = "mean.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMean:
+    """What may be used of a round whose noise, if any, is its clients'. mean: (P,)."""
+
+    asked: int
+    replies: int
+    mean: Doubles
 
 
 class RunFolder:
@@ -122,6 +133,21 @@ class RunFolder:
             if not sound:
                 raise ValueError("token or cohort")
             return begun if begun["round"] == round_number else None
+
+    def kept_mean(self, round_number: int) -> KeptMean | None:
+        """What a round came to that was paid for and not finished; None where there is no such round."""
+        file = self.path / _MEAN
+        if not file.exists():
+            return None
+        with _intact(file):
+            tensors = load_file(file)
+            kept, asked, replies = tensors["counts"].tolist()
+            return KeptMean(asked=asked, replies=replies, mean=tensors["mean"]) if kept == round_number else None
+
+    def keep_mean(self, round_number: int, kept: KeptMean) -> None:
+        """Put what a round came to on the disk before it is released: another order of replies is another sum."""
+        counts = np.array([round_number, kept.asked, kept.replies], dtype=np.int64)
+        write_atomically(self.path / _MEAN, save({"mean": kept.mean, "counts": counts}))
 
     def prior(self) -> Floats | None:
         """(N,) the popularity that this run released; None before that."""

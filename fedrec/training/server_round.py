@@ -24,7 +24,7 @@ from fedrec.training.contribution import released_metrics, released_prior
 from fedrec.training.payment import pay
 from fedrec.training.recipe import Recipe, draw_seed
 from fedrec.training.robust import draw_groups
-from fedrec.training.run_folder import RunFolder
+from fedrec.training.run_folder import KeptMean, RunFolder
 from fedrec.training.server_noise import ServerNoise
 
 Metrics = dict[str, dict[str, float]]
@@ -60,17 +60,23 @@ class RoundServer:
         plan = self.recipe.plan
         if plan is not None and plan.mode == "central":
             return self._noised_round(plan, state, prior)
+        if kept := self.folder.kept_mean(state.round + 1):
+            return RoundResult(asked=kept.asked, replies=kept.replies, failures=Counter(), mean=kept.mean)
         collected = self._ask(state, prior, blocks=[])
-        dropped = self._dropped(collected)
         if plan is not None:
             self._pay(plan, collected, blocks_of(plan, "update", size=len(state.adapter)))
-        return _result(collected, None if dropped else collected.total.mean(expected=self._expected(collected)))
+        if self._dropped(collected):
+            return _result(collected, None)
+        mean = collected.total.mean(expected=self._expected(collected))
+        kept = KeptMean(asked=len(collected.cohort), replies=collected.total.count, mean=mean)
+        self.folder.keep_mean(state.round + 1, kept)
+        return _result(collected, mean)
 
     def needs_clients(self, state: ServerState) -> bool:
-        """Whether the round after `state` has still to be asked for: it was not noised before an interruption."""
+        """Whether the round after `state` has still to be asked for: nothing of it was kept."""
         plan = self.recipe.plan
         if plan is None or plan.mode != "central":
-            return True
+            return self.folder.kept_mean(state.round + 1) is None
         noise = self._noise(plan, blocks_of(plan, "update", size=len(state.adapter)))
         return noise.kept(finished=state.round, recorded=bool(self.folder.rounds())).state.round <= state.round
 

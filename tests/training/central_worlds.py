@@ -1,10 +1,12 @@
 """A central federation of toy clients: each replies with a vector that the test chooses."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fedrec.config import FederationConfig
 from fedrec.privacy.budget import Budget
@@ -79,3 +81,15 @@ def run(path: Path, engine: Crowd, recipe: Recipe, hooks: Hooks | None = None) -
     folder = RunFolder(path / "run", "", resume=True)
     start = ServerState.start(np.zeros(SIZE, np.float32))
     return run_rounds(folder, engine, recipe, start, hooks or some_hooks()), folder
+
+
+def cut_at_write(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The power goes when a file of that name is about to be replaced."""
+    replace_file = os.replace
+
+    def replacing(source: Any, target: Any, **more: Any) -> None:
+        if os.fspath(target).endswith(name):
+            raise PowerCutError
+        replace_file(source, target, **more)
+
+    monkeypatch.setattr(os, "replace", replacing)

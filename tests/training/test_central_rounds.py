@@ -14,7 +14,17 @@ from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy.randomness import noise_source
 from fedrec.privacy.statement import composed_epsilon, participations
 from tests.small_worlds import a_central_plan
-from tests.training.central_worlds import CATALOGUE, PLAN, SIZE, Crowd, PowerCutError, a_recipe, run, some_hooks
+from tests.training.central_worlds import (
+    CATALOGUE,
+    PLAN,
+    SIZE,
+    Crowd,
+    PowerCutError,
+    a_recipe,
+    cut_at_write,
+    run,
+    some_hooks,
+)
 
 POPULAR = replace(PLAN, popularity=PopularityRelease(items=1, noise_multiplier=1.0))
 MEASURED = replace(PLAN, metrics_noise=4.0)
@@ -107,18 +117,6 @@ def test_a_noised_round_that_was_kept_is_released_as_it_was_and_not_asked_for_ag
     assert len(read_events(folder.ledger)) == 1
     assert (folder.rounds()[0]["asked"], folder.rounds()[0]["replies"]) == (4, 4)
     assert state.adapter.any()
-
-
-def cut_at_write(monkeypatch, name):
-    """The power goes when a file of that name is about to be replaced."""
-    replace_file = os.replace
-
-    def replacing(source, target, **more):
-        if os.fspath(target).endswith(name):
-            raise PowerCutError
-        return replace_file(source, target, **more)
-
-    monkeypatch.setattr(os, "replace", replacing)
 
 
 def test_a_round_that_was_paid_for_and_lost_is_asked_for_again_at_its_price(tmp_path, monkeypatch):

@@ -290,13 +290,11 @@ def test_a_finished_run_asks_nobody_again(tmp_path):
     assert np.array_equal(first.adapter, again.adapter)
 
 
-def test_who_refused_before_an_interruption_and_took_part_after_it_is_charged(tmp_path):
-    def stop(*_):
-        raise PowerCutError
-
+def test_who_refused_before_an_interruption_and_took_part_after_it_is_charged(tmp_path, monkeypatch):
     refusing = Toy(odd={2: lambda _: [Reply(client=2, code="RefusedError")]})
-    with pytest.raises(PowerCutError):
-        run(tmp_path, refusing, a_recipe(), Hooks(measure=stop, publish=nothing, report=nothing))
+    with monkeypatch.context() as patch, pytest.raises(central_worlds.PowerCutError):
+        central_worlds.cut_at_write(patch, "mean.safetensors")
+        run(tmp_path, refusing, a_recipe())
     _, folder = run(tmp_path, Toy(), a_recipe(), resume=True)
     assert charged(folder) == dict.fromkeys(range(4), 1)
 
@@ -473,16 +471,36 @@ def test_a_run_does_not_go_on_with_a_ledger_whose_end_was_cut_off(tmp_path):
     assert not engine.asked
 
 
-def test_another_reply_to_a_round_that_was_paid_for_is_paid_for_again(tmp_path):
+def test_another_reply_to_a_round_that_was_paid_for_is_paid_for_again(tmp_path, monkeypatch):
     """As from a client that lost what it had stored, and drew other noise."""
-
-    def power_cut(state, _):
-        if state.round:
-            raise PowerCutError
-
-    hooks = Hooks(measure=nothing, publish=power_cut, report=nothing)
-    with suppress(PowerCutError):
-        run(tmp_path, Toy(), a_recipe(), hooks)
+    with monkeypatch.context() as patch, suppress(central_worlds.PowerCutError):
+        central_worlds.cut_at_write(patch, "mean.safetensors")
+        run(tmp_path, Toy(), a_recipe())
     other = Toy(odd={2: lambda reply: [Reply(client=2, update=reply.update + 1, attempts=1)]})
     _, folder = run(tmp_path, other, a_recipe(), resume=True)
     assert [entry["participants"] for entry in read_events(folder.ledger)] == [[0, 1, 2, 3], [2]]
+
+
+def test_a_round_that_was_added_up_is_released_as_it_was_whoever_would_reply_now(tmp_path):
+    """Another order of replies would be another sum, and a second release of the same round."""
+
+    def power_cut(state, _):
+        if state.round:
+            raise central_worlds.PowerCutError
+
+    with suppress(central_worlds.PowerCutError):
+        run(tmp_path, Toy(), a_recipe(), Hooks(measure=nothing, publish=power_cut, report=nothing))
+    other, gates = Toy(clients=3), []
+    hooks = Hooks(measure=nothing, publish=nothing, report=nothing, gate=lambda number, _: gates.append(number))
+    state, folder = run(tmp_path, other, a_recipe(), hooks, resume=True)
+    assert (other.asked, gates) == ([], [])
+    assert state.adapter == pytest.approx(np.full(SIZE, 2.5))
+    assert (folder.rounds()[0]["asked"], folder.rounds()[0]["replies"]) == (4, 4)
+    assert len(read_events(folder.ledger)) == 1
+
+
+def test_a_damaged_sum_is_one_refusal(tmp_path):
+    run(tmp_path, Toy(), a_recipe())
+    (tmp_path / "run" / "mean.safetensors").write_bytes(b"torn")
+    with pytest.raises(VerificationError, match=r"mean\.safetensors is damaged"):
+        run(tmp_path, Toy(), a_recipe(rounds=2), resume=True)
