@@ -34,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
+    parser.add_argument("--deployed", action="store_true", help="run a whole service too, and split a round's time")
     parser.add_argument("--measure", choices=_MEASURES, help=argparse.SUPPRESS)
     parser.add_argument("--of", default="", help=argparse.SUPPRESS)
     parser.add_argument("--repetitions", type=int, default=1, help=argparse.SUPPRESS)
@@ -42,6 +43,8 @@ def main() -> None:
         print(json.dumps(_MEASURES[options.measure](options.of, options.repetitions)))
         return
     report = measured(repetitions=3 if options.quick else 11)
+    if options.deployed:
+        report["results"]["deployed_round_s"] = _deployed(rounds=4 if options.quick else 12)
     print(json.dumps(report, indent=2) if options.json else text(report))
 
 
@@ -76,6 +79,14 @@ def measured(*, repetitions: int) -> dict[str, Any]:
     }
 
 
+def _deployed(*, rounds: int) -> dict[str, float]:
+    # What a deployed service is, its test says too.
+    sys.path.insert(0, str(REPOSITORY))
+    from server_deployed import deployed
+
+    return deployed(rounds=rounds)
+
+
 def text(report: dict[str, Any]) -> str:
     """A few lines for people."""
     found, ratios = report["results"], report["ratios"]
@@ -89,6 +100,9 @@ def text(report: dict[str, Any]) -> str:
         f"{found['client_start_s']:.2f} s, the next in {found['client_reply_s']:.2f} s; "
         f"torch imported: {found['imports_torch']}",
     ]
+    if split := found.get("deployed_round_s"):
+        parts = ", ".join(f"{name} {split[name]:.2f}" for name in split if name != "total")
+        lines.append(f"a deployed round takes {split['total']:.2f} s: {parts}")
     return "\n".join(lines)
 
 

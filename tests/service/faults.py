@@ -87,11 +87,12 @@ class Faults:
         if clock.exists():
             self.known["the clock jumps"] = self._jump
 
-    def one(self, rng: random.Random) -> str:
-        """A fault has happened and, where it lasts, is over; returns its name."""
-        name = rng.choice(sorted(self.known))
-        self.known[name](rng)
-        return name
+    def draw(self, rng: random.Random, count: int) -> list[str]:
+        """Names in a random order, each kind once before any comes again."""
+        drawn: list[str] = []
+        while len(drawn) < count:
+            drawn += rng.sample(sorted(self.known), len(self.known))
+        return drawn[:count]
 
     def _kill_program(self, name: str) -> None:
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):

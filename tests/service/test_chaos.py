@@ -100,12 +100,13 @@ def test_a_service_under_faults_pays_for_every_release_and_comes_back_by_itself(
 def let_happen(faults: Faults, rng: random.Random, deployment: Deployment) -> list[str]:
     """The faults, spread over the rounds."""
     happened = []
-    for number in range(FAULTS):
+    for number, name in enumerate(faults.draw(rng, FAULTS)):
         due = number * ROUNDS // FAULTS
         until(lambda due=due: len(deployment.rounds()) >= due, within=900, what=f"round {due} after {happened}, {SEED}")
         time.sleep(rng.uniform(0, 8))
-        happened.append(faults.one(rng))
-        print(len(deployment.rounds()), happened[-1], flush=True)
+        happened.append(name)
+        print(len(deployment.rounds()), name, flush=True)
+        faults.known[name](rng)
     return happened
 
 

@@ -1,4 +1,4 @@
-"""A stretch of network between devices and the service that a test can cut or slow down."""
+"""A stretch of network between devices and the service that can be cut, slowed down, and watched."""
 
 import socket
 import threading
@@ -11,11 +11,15 @@ _CHUNK = 65536
 
 
 class Wire:
-    """Passes connections from a port of its own on to `target`, unless it is cut; bytes wait `delay` seconds."""
+    """Passes connections from a port of its own on to `target`, unless it is cut; bytes wait `delay` seconds.
+
+    passed: when bytes went by, in UTC seconds, and how many.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.delay = 0.0
+        self.passed: list[tuple[float, int]] = []
         self._whole = threading.Event()
         self._whole.set()
         self._open: set[socket.socket] = set()
@@ -46,6 +50,7 @@ class Wire:
     def mend(self) -> None:
         """Connections are passed on again, at full speed."""
         self.delay = 0.0
+        self.passed: list[tuple[float, int]] = []
         self._whole.set()
 
     def _accept(self) -> None:
@@ -72,6 +77,7 @@ class Wire:
         with suppress(OSError):
             while content := source.recv(_CHUNK):
                 time.sleep(self.delay)
+                self.passed.append((time.time(), len(content)))
                 sink.sendall(content)
         for end in (source, sink):
             with suppress(OSError):
