@@ -1,7 +1,9 @@
 """Whether a plan may be carried out at all: accounted and held against the budget before anything is spent on it."""
 
+import math
 from pathlib import Path
 
+from fedrec.config import Scenario
 from fedrec.errors import ConfigError
 from fedrec.privacy.accounting import checked_epsilon, composed
 from fedrec.privacy.budget import Budget, require_plan_within
@@ -32,3 +34,20 @@ def require_small_delta(plan: PrivacyPlan, *, people: int) -> None:
     most = min(1e-6, 1 / (10 * max(people, 1)))
     if plan.delta > most:
         raise ConfigError(f"privacy.delta is {plan.delta:g}; for {people} people it is at most {most:g}. Lower it.")
+
+
+def require_bound_over_noise(scenario: Scenario, plan: PrivacyPlan | None, *, size: int) -> None:
+    """Raise ConfigError for a norm bound that the noise of `local` mode alone reaches: nobody's update would count.
+
+    size: of the flat adapter.
+    """
+    bound = scenario.federation.norm_bound
+    if bound is None or plan is None or plan.local is None:
+        return
+    step = scenario.training.learning_rate / plan.local.expected_batch
+    noise = step * plan.noise_std * math.sqrt(plan.local.steps * size)
+    if bound < noise:
+        raise ConfigError(
+            f"federation.norm_bound is {bound:g}, and the noise of an update alone is {noise:.3g} long, so that hardly "
+            f"any would count. Choose {2 * noise:.2g} or more."
+        )

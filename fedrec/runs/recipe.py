@@ -3,14 +3,16 @@
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fedrec.runs.admission import require_bound_over_noise
 from fedrec.training.aggregation import ServerState
 from fedrec.training.foundation import Foundation
 from fedrec.training.recipe import Recipe
 
 
 def recipe_of(foundation: Foundation, *, run_id: str) -> Recipe:
-    """What the server of this run does in every round."""
+    """What the server of this run does in every round; raises ConfigError where hardly any update would count."""
     scenario = foundation.scenario
+    require_bound_over_noise(scenario, foundation.plan, size=foundation.model.layout.size)
     return Recipe(
         federation=scenario.federation,
         plan=foundation.plan,
