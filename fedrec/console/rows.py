@@ -1,6 +1,6 @@
 """From the registry's rows to what the console answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,10 @@ from fedrec.registry.status import FinishedRound, RoundStatus
 
 # Phases in which the rounds say something at least every so often.
 _LIVE = ("waiting", "asking", "noising", "publishing")
+_COUNTING = ("asking", "noising", "publishing")
 _QUIET_SECONDS = 300
+# As the service's records name the noise on a metric.
+_NOISE = "_noise_std"
 MADE_FROM = ("ledger_head", "base_model", "encoder", "index", "layout")
 _WISHES = {"run": "Resumed", "pause": "Paused", "stop": "Stopped"}
 _ACTS = {"promote": "Put into use", "roll back": "Rolled back to"}
@@ -28,7 +31,8 @@ def now(status: RoundStatus, *, smallest: int, time: int) -> wire.Now:
     return wire.Now(
         phase=status.phase,
         title=title(status, connected=connected, replies=replies),
-        detail=without_counts(status.message, smallest=smallest),
+        # While answers come in, the rounds' own line counts them one by one.
+        detail="" if status.phase in _COUNTING else without_counts(status.message, smallest=smallest),
         round=status.round,
         rounds=status.rounds,
         needed=status.needed,
@@ -77,10 +81,15 @@ def finished(record: FinishedRound, *, smallest: int) -> wire.FinishedRound:
         # Bytes over the size of a reply are the number of replies.
         bytes=record.bytes if found.exact else None,
         epsilon=record.epsilon,
-        figures=tuple(
-            wire.Figure(name=name, value=value, basis="released") for name, value in record.released_metrics.items()
-        ),
+        figures=tuple(_figures(record.released_metrics)),
     )
+
+
+def _figures(metrics: Mapping[str, float]) -> Iterator[wire.Figure]:
+    """Each released metric with the noise on it, which is kept beside it."""
+    for name, value in metrics.items():
+        if not name.endswith(_NOISE):
+            yield wire.Figure(name=name, value=value, basis="released", noise=metrics.get(f"{name}{_NOISE}"))
 
 
 def release(row: ReleaseRow, *, lineage: Mapping[str, Any], used: str | None, back: str | None) -> wire.Release:

@@ -102,11 +102,15 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure of quality. basis: `public` data, or `released` under the privacy plan."""
+    """A figure of quality. basis: `public` data, or `released` under the privacy plan.
+
+    noise: standard deviation of the noise on it; None without any.
+    """
 
     name: str
     value: float
     basis: str
+    noise: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,26 +11,26 @@ OTHER = "other"
 # Codes of failed replies; any other one is counted under `other`, so that no client invents labels.
 FAILURES: Mapping[str, str] = MappingProxyType(
     {
-        "timeout": "no answer before the deadline",
+        "timeout": "no answer in time",
         "unanswered": "no answer",
         "not_needed": "not waited for: enough others had answered",
-        "unreachable": "could not be reached",
-        "client_error": "the device's program failed",
-        "crashed": "the device's program failed",
-        "malformed": "an answer that cannot be read",
-        "empty": "an answer without an update",
-        "contradictory": "an update and a refusal in one answer",
-        "unsound": "an update that is not finite or has the wrong size",
-        "over_norm": "an update over the norm bound",
-        "duplicate": "a second answer of the same device",
-        "not_asked": "an answer of a device that was not asked",
-        "BudgetError": "the device's own privacy budget is used up",
-        "RefusedError": "the device or its owner said no",
-        "VerificationError": "the device could not verify what it was sent",
-        "LayoutError": "another model on the device",
-        "DataError": "data on the device that cannot be used",
-        "ConfigError": "settings that the device does not accept",
-        "UnsafeUpdateError": "the device made no sound update",
+        "unreachable": "out of reach",
+        "client_error": "the program failed",
+        "crashed": "the program failed",
+        "malformed": "unreadable",
+        "empty": "without an update",
+        "contradictory": "an update and a refusal in one",
+        "unsound": "not finite, or of the wrong size",
+        "over_norm": "over the norm bound",
+        "duplicate": "a second answer",
+        "not_asked": "was not asked",
+        "BudgetError": "its own budget is used up",
+        "RefusedError": "said no",
+        "VerificationError": "could not verify the round",
+        "LayoutError": "has another model",
+        "DataError": "has data that cannot be used",
+        "ConfigError": "does not accept the settings",
+        "UnsafeUpdateError": "made no sound update",
         OTHER: "other reasons",
     }
 )
@@ -49,7 +49,7 @@ def title(status: RoundStatus, *, connected: Count, replies: Count) -> str:
     """The state of a round in one line."""
     of = f"{status.needed:,}"
     titles = {
-        "waiting": f"Waiting for devices: {_there(connected)} of {of}",
+        "waiting": _waiting(status, connected),
         "asking": f"Round {status.round} is under way: {_answered(replies, of)}",
         "noising": f"Round {status.round}: adding up",
         "publishing": f"Round {status.round}: publishing",
@@ -79,8 +79,13 @@ def failure_code(code: str) -> str:
     return code if code in FAILURES else OTHER
 
 
-def _there(connected: Count) -> str:
-    return connected.words.replace("<", "fewer than ")
+def _waiting(status: RoundStatus, connected: Count) -> str:
+    """What is waited for: the service's own start, devices, or the hour that the detail names."""
+    if not status.needed:
+        return "Starting"
+    if connected.at_least >= status.needed:
+        return f"Round {status.round} has not begun"
+    return f"Waiting for devices: {connected.words.replace('<', 'fewer than ')} of {status.needed:,}"
 
 
 def _answered(replies: Count, of: str) -> str:

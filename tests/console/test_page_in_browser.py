@@ -90,10 +90,10 @@ def test_an_operator_walks_through_the_whole_page(desk: Desk) -> None:
     assert now_in(desk) == "Waiting for devices: 27 of 40"
     assert "#ticket" not in desk.browser.current_url
     assert "use round 4" in desk.text("#headline")
-    assert "312" in desk.text("#enrolled")
+    assert "812" in desk.text("#enrolled")
     assert "of 8.00 epsilon spent" in desk.text("#spent")
     assert len(desk.all("#rounds-table tbody tr")) == 8
-    assert "<5 no answer before the deadline" in desk.text("#rounds-table")
+    assert "<5 × no answer in time" in desk.text("#rounds-table")
     assert len(desk.all("#charts svg")) == 2
     assert len(desk.all("#releases-list .release")) == 3
 
@@ -180,7 +180,7 @@ def test_hostile_words_stay_words(desk: Desk) -> None:
     shop.finish(1, replies=30, failures={"<b>bold</b>": 10})
     desk.open()
     desk.until(lambda: "<script>" in desk.text("#now-alarm"), "the line is shown as it is")
-    desk.until(lambda: "10 other reasons" in desk.text("#rounds-table"), "the code is none of ours")
+    desk.until(lambda: "10 × other reasons" in desk.text("#rounds-table"), "the code is none of ours")
     assert desk.browser.title == "fedrec console"
     assert severe(desk) == []
 

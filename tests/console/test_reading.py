@@ -44,7 +44,7 @@ def test_a_busy_catalogue_shows_its_rounds_latest_first(console: Operated) -> No
     assert [record["round"] for record in found["rounds"]] == [8, 7, 6, 5, 4, 3, 2, 1]
     assert found["rounds"][0]["seconds"][0]["phase"] == "waiting"
     assert found["rounds"][0]["figures"][0]["basis"] == "released"
-    assert found["devices"]["words"] == "312"
+    assert found["devices"]["words"] == "812"
 
 
 def test_what_is_spent_is_the_ledgers_own_figure(console: Operated) -> None:

@@ -9,16 +9,17 @@ const LEFT = 44;
 const BOTTOM = 20;
 const TOP = 8;
 
-/** A line through the values of rounds. */
+/** A line through the values of rounds, with a bar for the noise on each. */
 export function lines(points, { title }) {
-  const values = points.map((point) => point.value);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const ends = points.flatMap((point) => [point.value - (point.noise ?? 0), point.value + (point.noise ?? 0)]);
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const x = across(points);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (high > low ? (value - low) / (high - low) : 0.5));
   const path = points.map((point, place) => `${place ? "L" : "M"}${x(place).toFixed(1)} ${y(point.value).toFixed(1)}`).join("");
   return figure(title, [
     ...scale([[high, y(high)], [low, y(low)]].slice(0, high > low ? 2 : 1), (value) => value.toFixed(3)),
     ...rounds(points, x),
+    ...points.filter((point) => point.noise).map((point) => draw("line", { x1: x(points.indexOf(point)), x2: x(points.indexOf(point)), y1: y(point.value - point.noise), y2: y(point.value + point.noise), class: "noise" })),
     draw("path", { d: path, class: "line" }),
     ...points.map((point, place) => draw("circle", { cx: x(place), cy: y(point.value), r: 3, class: "point" }, `round ${point.round}: ${point.value.toFixed(4)}`)),
   ]);

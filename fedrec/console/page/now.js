@@ -5,7 +5,7 @@ import { askWhy } from "./asking.js";
 import { button, byId, el, when } from "./dom.js";
 
 const PHASES = { waiting: "waiting", asking: "asking", noising: "adding noise", publishing: "publishing", paused: "paused", stopped: "stopped", done: "done", failed: "failed" };
-const WISHES = { pause: "You wished a pause: the round under way ends as it would.", stop: "You wished a stop: the round under way ends, then the rounds do." };
+const WISHES = { pause: "A pause is wished: the round under way ends as it would. ", stop: "A stop is wished: the round under way ends, then the rounds do. " };
 
 /** Show how a catalogue stands. done: told what was done. */
 export function showNow(line, done) {
@@ -40,7 +40,7 @@ function note(line) {
   const parts = [`Round ${now.round} of ${now.rounds}`, el("span", {}, "since ", when(now.since)), el("span", {}, "last heard of ", when(now.updated_at))];
   if (now.detail && now.phase !== "failed") parts.push(now.detail);
   const wish = wished.wish !== "run" && !["paused", "stopped"].includes(now.phase) ? WISHES[wished.wish] : "";
-  const by = wished.wish === "run" ? [] : [el("br"), `${wish} ${wished.by}: “${wished.reason}”`.trim()];
+  const by = wished.wish === "run" ? [] : [el("br"), `${wish}By ${wished.by}: “${wished.reason}”`];
   return [...parts.flatMap((part, place) => (place ? [" · ", part] : [part])), ...by];
 }
 
