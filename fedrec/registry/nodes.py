@@ -43,9 +43,12 @@ class Places:
 _ENROLLED = StoredNode.state == "enrolled"
 
 
-def ask(database: Database, request: EnrolmentRequest, *, catalogue: str, places: Places, now: int) -> Node:
+def ask(
+    database: Database, request: EnrolmentRequest, *, catalogue: str, places: Places, now: int, first: int = 0
+) -> Node:
     """The place of a request: a new client's, or that of the client whose keys it replaces; asked again, the same.
 
+    first: the least number for a new client, where lower ones were given by a registry that was lost.
     Raises RefusedError where there is no place, or a key of the request has been here before.
     """
 
@@ -58,7 +61,9 @@ def ask(database: Database, request: EnrolmentRequest, *, catalogue: str, places
             node_key=request.node_key,
             identity_key=request.identity_key,
             catalogue=catalogue,
-            client=_client(session, request, catalogue, places, now),
+            client=_replaced(session, request.replaces, catalogue)
+            if request.replaces
+            else max(first, _next_client(session, catalogue, places, now)),
             state="asked",
             asked_at=now,
             ended_at=None,
@@ -146,19 +151,18 @@ def _require_unused(session: Session, identity_key: str) -> None:
         raise RefusedError(_USED)
 
 
-def _client(session: Session, request: EnrolmentRequest, catalogue: str, places: Places, now: int) -> int:
-    if request.replaces is None:
-        return _new_client(session, catalogue, places, now)
-    row = session.scalar(select(StoredNode).where(StoredNode.identity_key == request.replaces))
+def _replaced(session: Session, identity_key: str, catalogue: str) -> int:
+    """The client whose keys these are."""
+    row = session.scalar(select(StoredNode).where(StoredNode.identity_key == identity_key))
     if row is None or row.state != "enrolled" or row.catalogue != catalogue:
         raise RefusedError(
             f"The keys that this request replaces are of no enrolled device of catalogue {catalogue}. "
-            "A revoked or unknown device enrols anew, as another client."
+            "A revoked or unknown device enrols anew, as another client: `fedrec client enrol --new`."
         )
     return row.client
 
 
-def _new_client(session: Session, catalogue: str, places: Places, now: int) -> int:
+def _next_client(session: Session, catalogue: str, places: Places, now: int) -> int:
     """The next number; a number that was given counts for ever, whatever became of its client."""
     client = select(StoredNode.catalogue, StoredNode.client)
     present = client.where(StoredNode.state.in_(("asked", "enrolled"))).distinct()

@@ -14,6 +14,7 @@ from fedrec.enrolment import LARGEST_REQUEST, EnrolmentRequest, flower_key, read
 from fedrec.errors import ConfigError, DataError, RefusedError
 from fedrec.federation.admission import Admission, admission
 from fedrec.identities import Directory, read_directory, signed_directory
+from fedrec.privacy.ledger import read_events
 from fedrec.registry import nodes as registry_nodes
 from fedrec.registry.nodes import Node, Places
 from fedrec.registry.registry import Registry
@@ -22,7 +23,7 @@ from fedrec.service.config import load_service
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.superlink import connection
 
-_LOCK = "enrolment.lock"
+_LOCK, _LEDGER = "enrolment.lock", "ledger.jsonl"
 # Somebody else's call of this command; one takes a few seconds.
 _WAIT_SECONDS = 60
 
@@ -58,7 +59,10 @@ def enrol(folder: ServiceFolder, registry: Registry, request: EnrolmentRequest, 
     limits = load_service(folder).enrolment
     places = Places(most=limits.most, per_day=limits.per_day)
     with held(folder.path / _LOCK, wait=_WAIT_SECONDS):
-        registry_nodes.ask(registry.database, request, catalogue=catalogue, places=places, now=int(time.time()))
+        first = _least_number(folder, registry, catalogue)
+        registry_nodes.ask(
+            registry.database, request, catalogue=catalogue, places=places, now=int(time.time()), first=first
+        )
         notes = _settle(folder, registry)
     (node,) = (each for each in registry_nodes.nodes(registry.database) if each.node_key == request.node_key)
     return Outcome(nodes=[node], notes=notes)
@@ -83,6 +87,14 @@ def settle(folder: ServiceFolder, registry: Registry) -> Sequence[str]:
     """
     with held(folder.path / _LOCK, wait=_WAIT_SECONDS):
         return _settle(folder, registry)
+
+
+def _least_number(folder: ServiceFolder, registry: Registry, catalogue: str) -> int:
+    """Above every client of the ledger: after a registry was lost, nobody inherits what another has spent."""
+    ledger = folder.catalogue(catalogue).run / _LEDGER
+    if not ledger.exists() or registry_nodes.nodes(registry.database, catalogue):
+        return 0
+    return 1 + max((client for event in read_events(ledger) for client in event["participants"]), default=-1)
 
 
 def _settle(folder: ServiceFolder, registry: Registry) -> list[str]:
@@ -134,5 +146,7 @@ def _publish_directories(folder: ServiceFolder, registry: Registry) -> None:
         before = read_directory(document, signer=key.public_key()) if document else None
         entries = registry_nodes.identities(registry.database, catalogue)
         if before is None or before.entries != entries:
-            later = Directory(catalogue=catalogue, serial=before.serial + 1 if before else 1, entries=entries)
+            # By the clock: a registry that was lost would begin at one again, which devices take for an old one.
+            serial = max(before.serial + 1 if before else 1, int(time.time()))
+            later = Directory(catalogue=catalogue, serial=serial, entries=entries)
             registry.keep_document(f"directory/{catalogue}", signed_directory(later, key), serial=later.serial)
