@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastapi import FastAPI, Response, Security
+from fastapi import FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 from starlette.middleware import Middleware
 
@@ -20,15 +20,16 @@ from fedrec.console.routes import acting, door, reading
 from fedrec.console.routes.asking import REFUSALS, Console
 from fedrec.console.tickets import Tickets, metrics_token, operator_token
 from fedrec.console.view import View
+from fedrec.errors import DataError
 from fedrec.registry.registry import Registry
 from fedrec.service.config import ServiceConfig
 from fedrec.service.folder import ServiceFolder
 from fedrec.web.access import Access
-from fedrec.web.answers import Answer
+from fedrec.web.answers import Answer, refusal
 from fedrec.web.guard import Guard
 from fedrec.web.limits import Limits
 from fedrec.web.pages import page_files, serve_page
-from fedrec.web.refusals import HANDLERS
+from fedrec.web.refusals import HANDLERS, NotHereError, refused
 from fedrec.web.sessions import Sessions
 
 PAGE = "/console/"
@@ -74,7 +75,7 @@ def create_console(
         redirect_slashes=False,
         default_response_class=Answer,
         middleware=[Middleware(Guard, access=access)],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, DataError: _not_now},
     )
     console = Console(
         view=view,
@@ -109,6 +110,13 @@ def _access(config: ServiceConfig, token: str, *, open_paths: frozenset[str], li
         local_paths=frozenset({METRICS}),
         limits=limits,
     )
+
+
+async def _not_now(request: Request, error: DataError) -> Response:
+    """What a registry that does not answer leads to; requests themselves are refused before it is asked."""
+    if isinstance(error, NotHereError):
+        return await refused(request, error)
+    return refusal(503, str(error), headers={"Retry-After": "10"})
 
 
 def _serve_metrics(app: FastAPI, metrics: Metrics) -> None:

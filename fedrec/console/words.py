@@ -42,7 +42,7 @@ FAULTS: Mapping[str, str] = MappingProxyType(
 )
 PHASES = ("waiting", "asking", "noising", "publishing", "paused", "stopped", "done", "failed")
 # What of a round's own line is about devices; the rest of its numbers are rounds, hours and settings.
-_DEVICES = r"(?:of|nodes?|clients?|devices?|repl(?:y|ies)|answers?|sound|more|are|is|have|has)\b"
+_DEVICES = r"(?:of|that|nodes?|clients?|devices?|repl(?:y|ies)|answers?|sound)\b"
 
 
 def title(status: RoundStatus, *, connected: Count, replies: Count) -> str:
@@ -85,7 +85,9 @@ def _waiting(status: RoundStatus, connected: Count) -> str:
         return "Starting"
     if connected.at_least >= status.needed:
         return f"Round {status.round} has not begun"
-    return f"Waiting for devices: {connected.words.replace('<', 'fewer than ')} of {status.needed:,}"
+    if connected.value is None:
+        return f"Waiting for {status.needed:,} devices: fewer than {connected.words[1:]} are there"
+    return f"Waiting for devices: {connected.words} of {status.needed:,}"
 
 
 def _answered(replies: Count, of: str) -> str:

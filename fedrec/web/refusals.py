@@ -30,7 +30,7 @@ _WORDS: Mapping[int, str] = {
 }
 
 
-async def _refused(_: Request, error: FedrecError) -> Response:
+async def refused(_: Request, error: FedrecError) -> Response:
     """fedrec's own refusals: its line, under the status of its kind."""
     status = next((status for kind, status in _KINDS.items() if isinstance(error, kind)), 422)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "30"}}
@@ -53,7 +53,7 @@ async def _not_served(_: Request, error: HTTPException) -> Response:
 
 # For FastAPI(exception_handlers=...).
 HANDLERS: dict[Any, Any] = {
-    FedrecError: _refused,
+    FedrecError: refused,
     RequestValidationError: _not_understood,
     HTTPException: _not_served,
 }

@@ -4,7 +4,7 @@ import pytest
 
 from fedrec.console.app import create_console
 from fedrec.console.tickets import metrics_token, new_ticket, operator_token
-from fedrec.errors import VerificationError
+from fedrec.errors import DataError, VerificationError
 from fedrec.service.config import NetworkConfig, ServiceConfig
 from fedrec.web.access import SECRET_HEADER
 from fedrec.web.proofs import proof
@@ -166,3 +166,25 @@ def test_a_token_that_is_none_starts_no_console(console: Operated, content: str)
     console.folder.operator_token.write_text(content)
     with pytest.raises(VerificationError, match="holds no token"):
         create_console(console.folder, config=ServiceConfig(), registry=console.registry)
+
+
+def test_a_registry_that_does_not_answer_is_said_as_such(console: Operated) -> None:
+    def failing() -> None:
+        raise DataError("The registry does not answer.")
+
+    console.app.add_api_route("/console/v1/failing", failing)
+    answer = console.script().get("/console/v1/failing")
+    assert (answer.status_code, answer.json()["error"]) == (503, "The registry does not answer.")
+    assert answer.headers["retry-after"]
+
+
+def test_a_fault_inside_is_one_line_without_a_traceback(console: Operated, capfd: pytest.CaptureFixture[str]) -> None:
+    def failing() -> None:
+        raise KeyError("a number that nobody may read")
+
+    console.app.add_api_route("/console/v1/failing", failing)
+    answer = console.script().get("/console/v1/failing")
+    output = "".join(capfd.readouterr())
+    assert answer.status_code == 500
+    assert output.startswith("console: KeyError at ")
+    assert "number" not in answer.text + output

@@ -11,10 +11,12 @@ import { toast } from "./toast.js";
 
 let overview = null;
 let shown = { name: null, mark: null };
+let following = null;
 
 const chosen = () => overview.catalogues.find((line) => line.name === decodeURIComponent(location.hash.slice(1))) ?? overview.catalogues[0];
 
 function close(why) {
+  following?.abort();
   forget();
   byId("asking").close();
   for (const id of ["open", "session"]) byId(id).hidden = true;
@@ -90,7 +92,9 @@ async function open() {
   for (const id of ["open", "session"]) byId(id).hidden = false;
   shown = { name: null, mark: null };
   await show();
-  follow({ state, trouble: (said) => live(said.error, false), lost: () => live("Not connected", false), out: () => isIn() && close("The session is over.") });
+  following?.abort();
+  following = new AbortController();
+  follow({ state, beat: () => show().catch(refused), trouble: (said) => live(said.error, false), lost: () => live("Not connected", false), out: () => close("The session is over.") }, following.signal);
 }
 
 async function start() {

@@ -7,11 +7,12 @@ const LONGEST_PAUSE = 15000;
 // The console gives a sign of life every 15 seconds.
 const SILENCE = 45000;
 
-/** Follow the stream until the session is over. told: named functions for events, and for `lost` and `out`. */
-export async function follow(told) {
+/** Follow the stream until the session is over, or `left` says so. told: functions by event, and `lost` and `out`. */
+export async function follow(told, left) {
   let pause = FIRST_PAUSE;
-  for (;;) {
+  while (!left.aborted) {
     const stop = new AbortController();
+    left.addEventListener("abort", () => stop.abort(), { signal: stop.signal });
     try {
       const answer = await fetch("/console/v1/live", { headers: headers("text/event-stream"), signal: stop.signal, redirect: "error" });
       if (answer.status === 401 || answer.status === 403) {
@@ -28,6 +29,7 @@ export async function follow(told) {
       // It broke off: said below, and tried again.
     }
     stop.abort();
+    if (left.aborted) return;
     told.lost();
     await new Promise((resume) => setTimeout(resume, pause));
     pause = Math.min(2 * pause, LONGEST_PAUSE);

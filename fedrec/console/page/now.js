@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { askWhy } from "./asking.js";
-import { button, byId, el, when } from "./dom.js";
+import { announce, button, byId, el, when } from "./dom.js";
 
 const PHASES = { waiting: "waiting", asking: "asking", noising: "adding noise", publishing: "publishing", paused: "paused", stopped: "stopped", done: "done", failed: "failed" };
 const WISHES = { pause: "A pause is wished: the round under way ends as it would. ", stop: "A stop is wished: the round under way ends, then the rounds do. " };
@@ -10,7 +10,10 @@ const WISHES = { pause: "A pause is wished: the round under way ends as it would
 /** Show how a catalogue stands. done: told what was done. */
 export function showNow(line, done) {
   const now = line.now;
-  byId("now-title").textContent = now ? now.title : "No round has begun yet";
+  const title = now ? now.title : "No round has begun yet";
+  // Only what changes by itself is announced: not each device that comes, and not the first look.
+  if (byId("phase").dataset.phase && byId("phase").dataset.phase !== (now?.phase ?? "none")) announce(title);
+  byId("now-title").textContent = title;
   byId("phase").textContent = now ? PHASES[now.phase] ?? now.phase : "not begun";
   byId("phase").dataset.phase = now?.phase ?? "none";
   byId("progress").replaceChildren(...(now ? progress(now) : []));

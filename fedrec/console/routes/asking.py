@@ -20,6 +20,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Failure, "description": "Larger than one request may be."},
     422: {"model": Failure, "description": "A field is missing, unknown, or of no sense."},
     429: {"model": Failure, "description": "Too many requests; `Retry-After` says when to ask again."},
+    503: {"model": Failure, "description": "The registry does not answer; ask again."},
 }
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Failure, "description": "There is no such thing here."}}
 REFUSED: dict[int | str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
         "description": "Events `state` (an overview), `beat`, `trouble` and `end`.",
     },
-    503: {"model": Failure, "description": "As many pages listen as may."},
+    503: {"model": Failure, "description": "As many pages listen as may, or the registry does not answer."},
 }
 
 
