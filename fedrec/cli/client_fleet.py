@@ -53,7 +53,13 @@ def run(
 ) -> None:
     """Take part in a service's rounds until it is stopped; what the owner has not agreed to is not answered."""
     from fedrec.data.store.store import Store
-    from fedrec.federation.taking_part import Server, take_part
+
+    try:
+        from fedrec.federation.taking_part import Server, take_part
+    except ModuleNotFoundError as error:
+        if error.name != "flwr":
+            raise
+        raise ConfigError("Taking part in rounds needs Flower. Install fedrec[fleet].") from None
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
