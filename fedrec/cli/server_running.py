@@ -23,7 +23,10 @@ def run(service: Service, once: Once = False) -> None:
     from fedrec.service.folder import ServiceFolder
     from fedrec.service.running import run_service
 
-    raise typer.Exit(run_service(ServiceFolder(service), once=once, stopping=_until_stopped()))
+    def begins() -> None:
+        typer.echo(f"It starts; `fedrec server status {service}` says how it stands. Stop with Ctrl-C.", err=True)
+
+    raise typer.Exit(run_service(ServiceFolder(service), once=once, stopping=_until_stopped(), begins=begins))
 
 
 def front(service: Service) -> None:

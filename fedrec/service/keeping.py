@@ -94,8 +94,9 @@ class Keeper:
             kept = self.runs.setdefault(name, Kept())
             try:
                 self._look(name, kept)
-            except FedrecError as error:
-                self.log.warning("cannot look after the rounds", catalogue=name, problem=str(error))
+            except (FedrecError, OSError) as error:
+                problem = str(error) if isinstance(error, FedrecError) else error.strerror
+                self.log.warning("cannot look after the rounds", catalogue=name, problem=problem)
                 kept.ask_at = self.clock() + _ASK_SECONDS
         self._remember()
 

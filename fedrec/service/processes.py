@@ -81,21 +81,16 @@ class Kept:
         """Whether it has done what it was for and ended."""
         return self.program.ends and self.process is None and self.code == 0
 
-    def start(self, now: float) -> None:
-        """The program has a process, in a group of its own, whose output goes into its log."""
-        handle = os.open(self.program.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def start(self, now: float) -> bool:
+        """Whether the program has a process now; where the system has no room for one, the next start is due later."""
+        self.started, self.unanswered, self.code = now, 0, None
         try:
-            self.process = subprocess.Popen(
-                self.program.command,
-                env=dict(self.program.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=handle,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        finally:
-            os.close(handle)
-        self.state, self.started, self.unanswered, self.code = "starting", now, 0, None
+            self.process = _launched(self.program)
+        except OSError:
+            self._wait_for_next(now)
+            return False
+        self.state = "starting"
+        return True
 
     def has_ended(self, now: float) -> bool:
         """Whether the process has ended since the last look; what it started is ended with it."""
@@ -142,3 +137,28 @@ class Kept:
     def _wait_for_next(self, now: float) -> None:
         self.restarts += 1
         self.due = now + self.pauses.after(now - self.started)
+
+
+def _launched(program: Program) -> subprocess.Popen[bytes]:
+    """A process of the program in a group of its own, whose output goes into its log."""
+    handle = _output(program.log)
+    try:
+        return subprocess.Popen(
+            program.command,
+            env=dict(program.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    finally:
+        os.close(handle)
+
+
+def _output(log: Path) -> int:
+    """Where a program writes: into its log, or nowhere if the disk is too full to begin one."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(log, flags | os.O_CREAT, 0o600)
+    except OSError:
+        return os.open(os.devnull, flags)

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -24,10 +24,12 @@ _TICK_SECONDS = 0.5
 _DAY_SECONDS = 86_400.0
 
 
-def run_service(folder: ServiceFolder, *, once: bool, stopping: threading.Event) -> int:
+def run_service(
+    folder: ServiceFolder, *, once: bool, stopping: threading.Event, begins: Callable[[], None] = lambda: None
+) -> int:
     """Run the service until `stopping` is set; the code to exit with.
 
-    once: end when every catalogue's rounds are done or stopped, with 1 if some keep failing.
+    begins: called once no other process can serve the folder. once: end when every catalogue's rounds are done or stopped, with 1 if some keep failing.
     Raises RefusedError where the folder is served already.
     """
     config = load_service(folder)
@@ -40,6 +42,7 @@ def run_service(folder: ServiceFolder, *, once: bool, stopping: threading.Event)
             log.warning("processes of an earlier service were ended", count=ended)
         supervisor = Supervisor(programs(folder, config.network, once=once), log=log, state=folder.state)
         log.info("the service begins", pid=os.getpid())
+        begins()
         try:
             return _watch(supervisor, folder, log, stopping=stopping, once=once)
         finally:

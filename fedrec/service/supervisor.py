@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -55,9 +56,12 @@ class Supervisor:
         return all(self.named(name).state == "running" for name in kept.program.after)
 
     def _start(self, kept: Kept, now: float) -> None:
-        kept.start(now)
+        attempt = kept.restarts + 1
+        if not kept.start(now):
+            self._log.error("cannot be started now", program=kept.program.name, attempt=attempt)
+            return
         self._looked[kept.program.name] = now
-        self._log.info("started", program=kept.program.name, pid=kept.pid, attempt=kept.restarts + 1)
+        self._log.info("started", program=kept.program.name, pid=kept.pid, attempt=attempt)
 
     def _look(self, kept: Kept, now: float) -> None:
         before = kept.state
@@ -66,7 +70,8 @@ class Supervisor:
         elif kept.process is None:
             self._log.error("did not answer and was ended", program=kept.program.name, attempt=kept.restarts)
             self._end_dependents(kept)
-        rotate(kept.program.log)
+        with suppress(OSError):
+            rotate(kept.program.log)
         pause = _LOOK_SECONDS if kept.state == "running" else _LOOK_WHILE_STARTING_SECONDS
         self._looked[kept.program.name] = now + pause
 

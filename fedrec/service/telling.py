@@ -20,7 +20,7 @@ class Telling:
         new = json.dumps(content, indent=2).encode() + b"\n"
         if new == self._told:
             return
-        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        draft = self.path.with_name(f".{self.path.name}.new")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(new)

@@ -134,3 +134,21 @@ def test_a_program_has_time_to_start_but_not_for_ever(tmp_path: Path) -> None:
     assert kept.state == "starting"
     kept.look(now=1000.0)
     assert kept.process is None
+
+
+def test_a_log_that_cannot_be_written_keeps_no_program_from_running(tmp_path: Path) -> None:
+    kept = Kept(program=_program(tmp_path / "gone"))
+    assert kept.start(now=0.0)
+    assert kept.pid is not None
+    kept.end(grace=_WAIT)
+
+
+def test_a_program_that_cannot_be_started_is_due_later(tmp_path: Path) -> None:
+    program = Program(name="it", command=(str(tmp_path / "nothing"),), environment={}, log=tmp_path / "it.log")
+    kept = Kept(program=program)
+    dues = []
+    for _ in range(4):
+        assert not kept.start(now=0.0)
+        dues.append(kept.due)
+    assert dues == sorted(set(dues))
+    assert kept.in_a_loop
