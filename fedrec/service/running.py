@@ -29,7 +29,8 @@ def run_service(
 ) -> int:
     """Run the service until `stopping` is set; the code to exit with.
 
-    begins: called once no other process can serve the folder. once: end when every catalogue's rounds are done or stopped, with 1 if some keep failing.
+    begins: called once no other process can serve the folder. once: end when every catalogue's
+    rounds are done or stopped, with 1 if some keep failing.
     Raises RefusedError where the folder is served already.
     """
     config = load_service(folder)
