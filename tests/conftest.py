@@ -2,6 +2,8 @@
 
 import os
 
+from hypothesis import settings
+
 for name, value in {
     "OMP_WAIT_POLICY": "PASSIVE",
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -10,3 +12,7 @@ for name, value in {
     "TOKENIZERS_PARALLELISM": "false",
 }.items():
     os.environ.setdefault(name, value)
+
+# How long an example takes is the machine's business: a test never asserts a time.
+settings.register_profile("fedrec", deadline=None)
+settings.load_profile("fedrec")

@@ -9,6 +9,8 @@ from fedrec.registry.control import wished, wishes
 from tests.console.conftest import Operated
 from tests.console.worlds import NOW, Shop
 
+pytestmark = pytest.mark.slow
+
 AT = "/console/v1/catalogues/films"
 WHY = {"reason": "the figures look odd"}
 

@@ -18,6 +18,8 @@ from fedrec.ondevice.loopback import loopback_identity
 from tests.federation.runtimes import Runtime, a_runtime, files_below
 from tests.federation.superlinks import free_port
 
+pytestmark = pytest.mark.slow
+
 Handler = Callable[[Message, Context], Message]
 
 

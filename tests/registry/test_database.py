@@ -11,6 +11,8 @@ from fedrec.errors import ConfigError, DataError
 from fedrec.registry.database import Database
 from fedrec.registry.tables import StoredDocument, StoredStatus
 
+pytestmark = pytest.mark.slow
+
 _WRITERS, _WRITES = 4, 15
 
 

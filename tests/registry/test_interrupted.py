@@ -21,6 +21,8 @@ from tests.killing import attempt
 from tests.registry.postgres import Postgres
 from tests.registry.presses import Press
 
+pytestmark = pytest.mark.slow
+
 # The first row that is written to a table ends the connection that writes it; only the first.
 _BREAKER = """
 CREATE SEQUENCE written_{table};

@@ -13,6 +13,8 @@ from fedrec.errors import DataError
 from fedrec.reporting.run_report import run_report, write_run_report
 from fedrec.reporting.summary import RunSummary
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "xlink:href", "background", "formaction"}
 HOSTILE = "</script><script>alert('x')</script><img src=http://evil.example/x onerror=alert(1)>\"'&"

@@ -18,6 +18,8 @@ from fedrec.service.standing import Standing
 from fedrec.training.cohort import Readiness
 from tests.service.clocks import FakeClock
 
+pytestmark = pytest.mark.slow
+
 HOUR, DAY, POLL = 3600.0, 86_400.0, 20.0
 
 

@@ -17,7 +17,7 @@ from fedrec.release import public_key, verify_release
 from tests.service.devices import NAME, Place, Service
 from tests.training.central_worlds import PowerCutError
 
-pytestmark = pytest.mark.usefixtures("cached")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cached")]
 ROUNDS = 2
 # Every block that a round can have: popularity before the first, metrics with each.
 SETTINGS: dict[str, Any] = {

@@ -11,7 +11,7 @@ from fedrec.release import public_key, verify_release
 from fedrec.reporting.privacy.report import privacy_report
 from tests.service.devices import Place, Service
 
-pytestmark = pytest.mark.usefixtures("cached")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cached")]
 
 
 def agree(service: Service) -> None:

@@ -28,6 +28,8 @@ from fedrec.training.publishing import Publisher
 from fedrec.training.workbench import Workbench, open_workbench
 from tests.small_worlds import save_tiny_bert
 
+pytestmark = pytest.mark.slow
+
 ENCODER_FILES = ("encoder/model.int8.onnx", "encoder/tokenizer.json", "encoder/encoder.json")
 PRIVACY = PrivacyConfig(mode="central", unit="USER", clip_norm=0.5, noise_multiplier=2.0, participations=3)
 

@@ -46,6 +46,8 @@ from tests.reporting.privacy.runs import (
 )
 from tests.reporting.test_run_report import HOSTILE, LOADING, Page
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 SEEDED = changed(CENTRAL, privacy={"noise": "seeded"})
 RICH = changed(

@@ -10,6 +10,8 @@ from fedrec.reporting.privacy.report import privacy_report, write_privacy_report
 from fedrec.reporting.privacy.targets import require_targets
 from tests.reporting.privacy.runs import a_run
 
+pytestmark = pytest.mark.slow
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
