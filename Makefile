@@ -9,7 +9,7 @@ export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: setup demo test check study audit edge chaos lock clean
+.PHONY: setup demo test check deploy study audit edge chaos lock clean
 
 setup: $(STAMP)
 
@@ -36,7 +36,7 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not study and not audit and not edge and not chaos"
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not deploy and not study and not audit and not edge and not chaos"
 
 # Real data and whole scenarios: minutes each, with the figures that the README quotes.
 study: setup
@@ -49,6 +49,10 @@ audit: setup
 # fedrec[edge] in an environment of its own: how large it is, and that a device works in it.
 edge: setup
 	$(BIN)/pytest -m edge tests/test_edge_environment.py
+
+# A whole service with real processes: SuperLink, SuperNodes, proxy, registry.
+deploy: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "deploy and not chaos"
 
 # A whole service under faults drawn at random; CI draws 12 over 6 rounds.
 FAULTS ?= 50
