@@ -106,16 +106,17 @@ def test_without_the_signing_key_no_pointer_is_made_nor_another_key(console: Ope
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "ab", "x" * 301, "two\nlines", "\x1b[31mred"])
-@pytest.mark.parametrize("action", ["pause", "resume", "stop", "promote", "rollback"])
-def test_nothing_is_done_without_a_reason_that_people_can_read(
-    console: Operated, shop: Shop, action: str, reason: str
-) -> None:
-    more: dict[str, Any] = {
+def test_nothing_is_done_without_a_reason_that_people_can_read(console: Operated, shop: Shop, reason: str) -> None:
+    asked: dict[str, dict[str, Any]] = {
+        "pause": {},
+        "resume": {},
         "stop": {"confirm": "films"},
         "promote": {"release": "0" * 64, "serial": 1},
         "rollback": {"serial": 1},
-    }.get(action, {})
-    assert console.page().post(f"{AT}/{action}", json={**more, "reason": reason}).status_code == 422
+    }
+    page = console.page()
+    for action, more in asked.items():
+        assert page.post(f"{AT}/{action}", json={**more, "reason": reason}).status_code == 422
     assert wishes(console.registry, shop.name) == []
 
 
