@@ -69,12 +69,14 @@ def update(
 ) -> None:
     """Verify a later release of the same signer and run, and recommend with it from now on.
 
-    From a server, what it names as the newest, also an older round that it went back to.
+    From a server, what it names as the newest, also an older round that it went back to, and the
+    signed directory of who the other devices are.
     """
     from fedrec.ondevice.releases import active
 
     source = Source(release=release, server=server, ca=ca, catalogue=catalogue)
     installed = source.install(device, by_person=this_one)
+    source.pin_directory(device)
     if installed is None and not as_json:
         typer.echo(f"{device}: the server has nothing newer.")
     else:

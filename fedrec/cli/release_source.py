@@ -57,6 +57,15 @@ class Source:
             progress=_show if sys.stderr.isatty() else _keep_quiet,
         )
 
+    def pin_directory(self, device: Path) -> None:
+        """The device knows who the others of its catalogue are, where the server says so."""
+        from fedrec.data.store.store import Store
+        from fedrec.ondevice.directory import fetch_directory
+
+        if self.server is not None:
+            with Store.open(device) as store:
+                fetch_directory(store, self.server, catalogue=self.catalogue or _last_catalogue(device), ca=self.ca)
+
 
 def _last_catalogue(device: Path) -> str:
     from fedrec.ondevice.seen import read_seen

@@ -97,13 +97,17 @@ def forget_keys(store: Store) -> None:
         store.delete_value(_NODE_ID)
 
 
-def pin_directory(store: Store, document: bytes) -> Directory:
+def pin_directory(store: Store, document: bytes, *, catalogue: str | None = None) -> Directory:
     """From now on this is whom the device takes for the others of its catalogue.
+
+    catalogue: the one that is meant, where nothing is pinned yet.
 
     Raises VerificationError unless the signer of the device's releases made it, RefusedError if it
     is older than the one that is pinned, of another catalogue, or another one of the same serial.
     """
     given = _read(store, document)
+    if catalogue is not None and given.catalogue != catalogue:
+        raise RefusedError(f"This directory of identity keys is not of catalogue `{catalogue}`. Nothing was pinned.")
     with store.transaction(durable=True):
         pinned = pinned_directory(store)
         if pinned is not None:

@@ -24,6 +24,10 @@ _BLOCK = 1 << 18
 _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{1,200}"')
 
 
+class NotThereError(DataError):
+    """The server answers, and has nothing at this address."""
+
+
 class ReleaseServer:
     """The addresses under one URL, on one connection that is opened again when it was cut.
 
@@ -135,7 +139,7 @@ class ReleaseServer:
         if answer.status == status and answer.headers.get("Content-Encoding", "identity") == "identity":
             return
         if answer.status == 404:
-            raise DataError(f"{self.name} has no such release or catalogue. Check --from and --catalogue.")
+            raise NotThereError(f"{self.name} has no such release or catalogue. Check --from and --catalogue.")
         if answer.status in (429, 503):
             raise DataError(f"{self.name} cannot answer now. Ask again in a minute.")
         raise DataError(f"{self.name} answers with status {answer.status}, not with releases. Check --from.")

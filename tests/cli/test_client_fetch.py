@@ -9,7 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fedrec.cli.client import app
-from fedrec.errors import ConfigError, FedrecError
+from fedrec.data.store.store import Store
+from fedrec.errors import ConfigError, FedrecError, RefusedError
+from fedrec.identities import Directory, signed_directory
+from fedrec.ondevice.enrolment import pinned_directory
 from fedrec.registry.registry import Registry
 from tests.ondevice.device_worlds import a_world
 from tests.registry.presses import Press
@@ -107,3 +110,35 @@ def test_a_source_that_is_none_or_two_is_refused_before_anything_is_asked(
     told("init", device, "--release", press.release(1), "--key", signer)
     with pytest.raises(ConfigError):
         told("update", device, *words)
+
+
+def test_an_update_pins_who_the_others_are_and_no_older_word_of_it(
+    tmp_path: Path, registry: Registry, press: Press, server: str, signer: Path
+) -> None:
+    promote(registry, press, 1)
+    device = tmp_path / "device"
+    answered("init", device, "--key", signer, "--from", server, "--catalogue", "films")
+    answered("update", device, "--from", server)
+    with Store.open(device) as store:
+        assert pinned_directory(store) is None
+    for kept, serial in enumerate((5, 4)):
+        document = signed_directory(Directory(catalogue="films", serial=serial, entries={0: "ab" * 32}), press.key)
+        registry.keep_document("directory/films", document, serial=kept)
+        if serial == 5:
+            answered("update", device, "--from", server)
+    with pytest.raises(RefusedError, match="serial 4"):
+        told("update", device, "--from", server)
+    with Store.open(device) as store:
+        assert pinned_directory(store) == Directory(catalogue="films", serial=5, entries={0: "ab" * 32})
+
+
+def test_a_directory_of_another_catalogue_is_not_the_first_that_is_pinned(
+    tmp_path: Path, registry: Registry, press: Press, server: str, signer: Path
+) -> None:
+    promote(registry, press, 1)
+    device = tmp_path / "device"
+    answered("init", device, "--key", signer, "--from", server, "--catalogue", "films")
+    document = signed_directory(Directory(catalogue="books", serial=1, entries={}), press.key)
+    registry.keep_document("directory/films", document, serial=1)
+    with pytest.raises(RefusedError, match="not of catalogue"):
+        told("update", device, "--from", server)
