@@ -1,5 +1,6 @@
 """A real proxy with the config of a service, in front of two programs that only say what reached them."""
 
+import re
 import socket
 import ssl
 import subprocess
@@ -44,6 +45,7 @@ class _Behind(ThreadingHTTPServer):
 class _Answer(BaseHTTPRequestHandler):
     server: _Behind
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -80,8 +82,19 @@ class Door:
         request = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}"
         return self.send(f"{request}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body)
 
+    def ask_often(self, target: str, *, method: str, times: int) -> list[int]:
+        """The status of each of many requests that are sent at once, without waiting for an answer."""
+        request = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+        last = f"{request}Connection: close\r\n\r\n"
+        said = self._answers((f"{request}\r\n" * (times - 1) + last).encode())
+        return [int(status) for status in re.findall(r"HTTP/1\.1 (\d+) ", said)]
+
     def send(self, request: bytes) -> tuple[int, str]:
         """Status and content of the answer to these bytes."""
+        head, _, content = self._answers(request).partition("\r\n\r\n")
+        return int(head.split()[1]) if head else 0, content
+
+    def _answers(self, request: bytes) -> str:
         with (
             socket.create_connection(("127.0.0.1", self.port), timeout=_WAIT) as plain,
             self.context.wrap_socket(plain, server_hostname="localhost") as secured,
@@ -92,8 +105,7 @@ class Door:
             answer = b""
             while part := _read(secured):
                 answer += part
-        head, _, content = answer.decode("latin-1").partition("\r\n\r\n")
-        return int(head.split()[1]) if head else 0, content
+        return answer.decode("latin-1")
 
 
 def _read(secured: ssl.SSLSocket) -> bytes:
