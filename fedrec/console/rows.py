@@ -92,8 +92,18 @@ def _figures(metrics: Mapping[str, float]) -> Iterator[wire.Figure]:
             yield wire.Figure(name=name, value=value, basis="released", noise=metrics.get(f"{name}{_NOISE}"))
 
 
-def release(row: ReleaseRow, *, lineage: Mapping[str, Any], used: str | None, back: str | None) -> wire.Release:
-    """A published release. used, back: hashes of the manifests in use, and of what a roll-back leads to."""
+def release(
+    row: ReleaseRow,
+    *,
+    measured: FinishedRound | None,
+    lineage: Mapping[str, Any],
+    used: str | None,
+    back: str | None,
+) -> wire.Release:
+    """A published release. used, back: hashes of the manifests in use, and of what a roll-back leads to.
+
+    measured: the round that began with this release; what it released of quality is of this adapter.
+    """
     return wire.Release(
         id=row.id,
         manifest_hash=row.manifest_hash,
@@ -103,8 +113,9 @@ def release(row: ReleaseRow, *, lineage: Mapping[str, Any], used: str | None, ba
         bytes=row.bytes,
         new_bytes=row.new_bytes,
         privacy=str(row.privacy.get("statement", "")),
-        figures=tuple(
-            wire.Figure(name=name, value=metric.value, basis=metric.basis) for name, metric in row.metrics.items()
+        figures=(
+            *(wire.Figure(name=name, value=metric.value, basis=metric.basis) for name, metric in row.metrics.items()),
+            *_figures(measured.released_metrics if measured else {}),
         ),
         lineage=tuple(wire.Made(name=name, value=str(lineage[name])) for name in MADE_FROM if lineage.get(name)),
         in_use=row.manifest_hash == used,

@@ -81,13 +81,20 @@ class View:
         deeds = rows.Deeds(wishes=wishes(self.registry, name), actions=actions(self.registry, name), channel=channel)
         used, back = (channel[-1].manifest_hash if channel else None), _before(channel)
         finished = finished_rounds(self.registry, name, last=_ROUNDS)
+        begun_with = {(record.run, record.round - 1): record for record in finished}
         return wire.Catalogue(
             line=self.line(name),
             devices=self.devices(name),
             budget=self.budgets.of(self.folder.catalogue(name)),
             rounds=tuple(rows.finished(record, smallest=self.smallest) for record in reversed(finished)),
             releases=tuple(
-                rows.release(row, lineage=self._made_from(name, row.manifest_hash), used=used, back=back)
+                rows.release(
+                    row,
+                    measured=begun_with.get((row.run, row.round)),
+                    lineage=self._made_from(name, row.manifest_hash),
+                    used=used,
+                    back=back,
+                )
                 for row in releases[:_RELEASES]
             ),
             deeds=deeds.latest(_DEEDS, names={row.manifest_hash: row.id for row in releases}),

@@ -47,6 +47,19 @@ def test_a_busy_catalogue_shows_its_rounds_latest_first(console: Operated) -> No
     assert found["devices"]["words"] == "812"
 
 
+def test_a_release_has_the_quality_that_the_round_after_it_released(console: Operated) -> None:
+    shop = console.shop()
+    shop.publish(3)
+    shop.publish(4)
+    shop.finish(4, replies=40, hits=0.18)
+    releases = console.script().get("/console/v1/catalogues/films").json()["releases"]
+    found = {each["round"]: {figure["name"]: figure for figure in each["figures"]} for each in releases}
+    assert found[3]["hit_rate@10"]["value"] == 0.18
+    assert found[3]["hit_rate@10"]["basis"] == "released"
+    assert found[3]["hit_rate@10"]["noise"] > 0
+    assert "hit_rate@10" not in found[4]
+
+
 def test_what_is_spent_is_the_ledgers_own_figure(console: Operated) -> None:
     from fedrec.config_file import load_scenario
     from fedrec.privacy.accounting import composed, epsilon_of

@@ -18,7 +18,7 @@ export function showReleases(catalogue, done) {
 }
 
 function card(release, catalogue, done) {
-  const figures = release.figures.map((figure) => `${figure.name} ${figure.value.toFixed(4)} ${BASIS[figure.basis] ?? ""}`);
+  const figures = release.figures.map((figure) => `${figure.name} ${figure.value.toFixed(4)}${figure.noise ? ` ± ${figure.noise.toFixed(4)}` : ""} ${BASIS[figure.basis] ?? ""}`);
   return el("li", { className: release.in_use ? "release used" : "release", data: { release: release.manifest_hash } },
     el("div", { className: "head" },
       el("h3", {}, `Round ${release.round}`, " ", el("code", {}, release.id)),
