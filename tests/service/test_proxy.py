@@ -171,6 +171,15 @@ def test_an_update_fits_and_what_is_far_larger_does_not(proxy: Door) -> None:
     assert len(proxy.superlink.reached) == before
 
 
+@pytest.mark.parametrize("call", ["push-messages", "activate-node", "pull-messages", "get-fab"])
+def test_what_the_superlink_would_unfold_before_it_knows_who_asks_is_small(proxy: Door, call: str) -> None:
+    assert proxy.ask(f"/v1/fleet/{call}", method="POST", body=b"x" * (60 << 10))[0] == 200
+    before = len(proxy.superlink.reached)
+    status, _ = proxy.ask(f"/v1/fleet/{call}", method="POST", body=b"x" * (65 << 10))
+    assert status == 413
+    assert len(proxy.superlink.reached) == before
+
+
 def test_who_asks_for_releases_sends_nothing(proxy: Door) -> None:
     before = len(proxy.front.reached)
     status, _ = proxy.ask("/v1/releases/films/current", body=b"x" * 2048)
