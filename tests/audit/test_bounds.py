@@ -11,6 +11,8 @@ from scipy import stats
 from fedrec.audit.bounds import gaussian_fit_bound, guess_chance, one_run_bound
 from fedrec.privacy.gaussian import gaussian_epsilon
 
+pytestmark = pytest.mark.slow
+
 DELTA = 1e-6
 
 

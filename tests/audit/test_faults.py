@@ -7,6 +7,8 @@ from fedrec.audit.faults import CANARIES, FAULTS, NEIGHBOURS, fault_named, injec
 from fedrec.audit.run import control
 from fedrec.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 BY_CANARIES = [name for name, fault in FAULTS.items() if fault.detector == CANARIES]
 BY_NEIGHBOURS = [name for name, fault in FAULTS.items() if fault.detector == NEIGHBOURS]
 

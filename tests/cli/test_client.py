@@ -239,6 +239,7 @@ def test_commands_of_a_device_load_neither_torch_nor_a_web_library(device: Path)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_the_command_line_works_where_only_the_edge_extra_is_installed(device: Path) -> None:
     missing = ["torch", "polars", "scipy", "flwr", "transformers", "peft", "opacus", "dp_accounting", "altair"]
     for arguments in (["--help"], ["client", "--help"], ["client", "recommend", str(device)]):

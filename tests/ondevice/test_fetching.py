@@ -163,6 +163,7 @@ def test_only_the_files_that_changed_travel(device: Path, service: Service) -> N
     assert service.wire.bytes_of_files == adapter.stat().st_size
 
 
+@pytest.mark.slow
 def test_an_adapter_of_a_large_catalogue_is_some_hundred_kilobytes(device: Path, service: Service) -> None:
     world = a_world(20_000, width=384, ranks={"history_proj": 64}, topics=8)
     service.release(1, world=world)

@@ -144,6 +144,7 @@ def test_a_lost_round_is_not_asked_of_clients_whose_cap_it_would_pass(tmp_path, 
     assert [record["replies"] for record in folder.rounds()] == [0, 3]
 
 
+@pytest.mark.slow
 def test_a_power_cut_at_any_write_is_survived_and_hides_no_spending(tmp_path, monkeypatch):
     """Every release has its entry, whatever write was the last."""
     plan = replace(CORRELATED, popularity=PopularityRelease(items=1, noise_multiplier=1.0), metrics_noise=4.0)

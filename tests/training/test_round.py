@@ -420,6 +420,7 @@ def test_a_run_stopped_anywhere_ends_in_the_same_bytes_when_resumed(
     assert seen["publish"] == 3
 
 
+@pytest.mark.slow
 def test_a_power_cut_at_any_write_to_the_disk_is_survived(tmp_path, uninterrupted, monkeypatch):
     at, wasted = 0, 0
     finished = False
