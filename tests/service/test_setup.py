@@ -105,7 +105,7 @@ def test_flower_finds_the_superlink_on_loopback_under_the_services_authority(fol
     assert config["service"] == {"address": "127.0.0.1:9543", "root-certificates": str(folder.ca_certificate)}
 
 
-def test_the_compose_file_names_what_the_issue_asks_for(folder: ServiceFolder) -> None:
+def test_the_compose_file_has_the_parts_of_a_deployment(folder: ServiceFolder) -> None:
     compose = yaml.safe_load((folder.deploy / "compose.yaml").read_text())
     assert set(compose["services"]) == {"database", "server", "proxy", "device-1", "device-2"}
     assert compose["services"]["proxy"]["network_mode"] == "service:server"
