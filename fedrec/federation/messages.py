@@ -5,6 +5,7 @@ for. No metric that was computed on private data is in it.
 """
 
 import json
+import secrets
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,9 @@ IDENTIFY = "query.identify"
 # What a client may say: nothing of its own choosing gets into the records of a round.
 _CODES = frozenset({"", "crashed", *(name for name in vars(errors) if name.endswith("Error"))})
 _HEADER = 128
+# Behind the numbers. A SuperLink calls what it holds by the hash of its content, and a node that knew a name beforehand
+# could take it, so that the round fails, or ask whether somebody sent it, such as the zeros of who has no data.
+_SALT = 16
 _FLOAT32 = np.dtype("<f4")
 
 
@@ -133,7 +137,9 @@ def _seed(text: str) -> int:
 
 
 def _pack(vector: np.ndarray) -> ArrayRecord:
-    return ArrayRecord({"vector": Array(np.ascontiguousarray(vector, dtype=np.float32))})
+    numbers = np.ascontiguousarray(vector, dtype=_FLOAT32)
+    data = b"".join((_header(numbers.size), numbers.tobytes(), secrets.token_bytes(_SALT)))
+    return ArrayRecord({"vector": Array("float32", (numbers.size,), "numpy.ndarray", data)})
 
 
 def _unpack(record: object) -> FlatAdapter:
@@ -144,10 +150,11 @@ def _unpack(record: object) -> FlatAdapter:
     if not isinstance(record, ArrayRecord) or len(record) != 1:
         raise ValueError("A record holds one vector.")
     data = record["vector"].data
-    count = (len(data) - _HEADER) // 4
-    if count < 0 or not data.startswith(_header(count)):
-        raise ValueError("A vector is flat and of float32.")
-    return np.frombuffer(data, _FLOAT32, -1, _HEADER)
+    for salt in (_SALT, 0):
+        count, rest = divmod(len(data) - _HEADER - salt, _FLOAT32.itemsize)
+        if count >= 0 and not rest and data.startswith(_header(count)):
+            return np.frombuffer(data, _FLOAT32, count, _HEADER)
+    raise ValueError("A vector is flat and of float32.")
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """Flower's own SuperLink without its network: the same database, the same handlers, and nodes that may be hostile."""
 
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,10 @@ from flwr.app.message.message import remove_content_from_message
 from flwr.common.constant import NOOP_FLWR_AID
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
-from flwr.proto.message_pb2 import ObjectTree, PullObjectRequest, PushObjectRequest
+from flwr.proto.message_pb2 import Message as MessageProto
+from flwr.proto.message_pb2 import Metadata, ObjectTree, PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
+from flwr.proto.recorddict_pb2 import RecordDict as RecordDictProto
 from flwr.server.superlink.linkstate.linkstate_factory import LinkStateFactory
 from flwr.supercore.constant import NOOP_FEDERATION_ID, TaskType
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_id, iterate_object_tree
@@ -110,6 +113,20 @@ class InProcessSuperLink:
                 ),
                 self.state,
             )
+
+    def take_name(self, node: int, object_id: str) -> None:
+        """A node announces something of its own under this name, in a message to the server that nobody asked for."""
+        root = get_object_id(object_id.encode())
+        announced = Metadata(
+            run_id=self.run, message_id=root, src_node_id=1, dst_node_id=1, ttl=3600, message_type="train",
+            created_at=time.time(),
+        )  # fmt: skip
+        request = PushMessagesRequest(
+            node=Node(node_id=node),
+            messages_list=[MessageProto(metadata=announced, content=RecordDictProto())],
+            message_object_trees=[ObjectTree(object_id=root, children=[ObjectTree(object_id=object_id)])],
+        )
+        assert object_id in fleet_handlers.push_messages(request, self.state).objects_to_push
 
     def _object(self, node: int, object_id: str) -> bytes:
         request = PullObjectRequest(node=Node(node_id=node), run_id=self.run, object_id=object_id)

@@ -221,7 +221,9 @@ def mangled() -> Iterator[RecordDict]:
         content = pack_instruction(an_instruction())
         content["instruction"][name] = value  # type: ignore[index]
         yield content
-    yield pack_instruction(an_instruction(adapter=np.zeros((2, 2), np.float32)))
+    content = pack_instruction(an_instruction())
+    content["adapter"] = ArrayRecord({"vector": Array(np.zeros((2, 2), np.float32))})
+    yield content
     content = pack_instruction(an_instruction())
     content["instruction"]["plan"] = '{"noise": 0}'  # type: ignore[index]
     yield content

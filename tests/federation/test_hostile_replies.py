@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.task_identity import TaskIdentity
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,6 +55,14 @@ def test_what_is_packed_is_read_to_the_bit(size: int, seed: int, attempts: int) 
     assert found.update is not None
     assert found.update.dtype == np.float32
     assert found.update.tobytes() == update.tobytes()
+
+
+def test_what_a_vector_is_called_cannot_be_known_beforehand() -> None:
+    """A SuperLink calls an object by its hash: the zeros of who has no data would be known to everybody."""
+    zeros = Reply(client=3, update=np.zeros(SIZE, np.float32), attempts=1)
+    first, second = (pack_reply(zeros).array_records["update"]["vector"] for _ in range(2))
+    assert len(first.data) == len(second.data)
+    assert not set(get_all_nested_objects(first)) & set(get_all_nested_objects(second))
 
 
 NUMBERS = st.lists(st.floats(width=32), min_size=SIZE, max_size=SIZE)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import Array, Message, RecordDict
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
-from flwr.supercore.inflatable.inflatable_object import get_object_type_from_object_content
+from flwr.supercore.inflatable.inflatable_object import get_object_id, get_object_type_from_object_content
 
 from fedrec.federation.exchange import Pace
 from fedrec.federation.grid_engine import GridEngine
@@ -149,6 +149,14 @@ def test_what_a_node_sends_the_server_unasked_is_dropped(link: InProcessSuperLin
         link.upload(link.nodes[HOSTILE_NODE], unasked)
         uploads(lambda content: content)(link, questions)
 
+    assert said(a_round(link, deed)) == {0: 1.0, 1: 2.0, 2: 3.0}
+
+
+def test_who_takes_the_name_of_what_the_next_round_sends_does_not_stop_it(link: InProcessSuperLink) -> None:
+    """The adapter of a round is that of the release before it, which everybody can read."""
+    name = get_object_id(Array(an_instruction(plan=None).adapter).deflate())
+    link.take_name(link.nodes[HOSTILE_NODE], name)
+    deed = uploads(lambda content: content)
     assert said(a_round(link, deed)) == {0: 1.0, 1: 2.0, 2: 3.0}
 
 
