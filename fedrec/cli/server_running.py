@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,14 +75,16 @@ def rounds(service: Service, once: Once = False) -> None:
 
 def status(service: Service, as_json: AsJson = False) -> None:
     """Say what runs and how the rounds stand; exit code 1 if the service does not run."""
+    from fedrec.service.config import load_service
     from fedrec.service.folder import ServiceFolder
     from fedrec.service.running import is_running
     from fedrec.service.telling import told
 
     folder, running = ServiceFolder(service), is_running(ServiceFolder(service))
     kept = told(folder.runs) if running else {}
+    smallest = load_service(folder).smallest_group
     with open_registry(folder) as registry:
-        catalogues = [_standing(registry, name, kept.get(name, {})) for name in folder.names()]
+        catalogues = [_standing(registry, name, kept.get(name, {}), smallest=smallest) for name in folder.names()]
     found = {
         "running": running,
         "programs": told(folder.state).get("programs", []) if running else [],
@@ -112,18 +115,20 @@ def open_registry(folder: "ServiceFolder") -> "Registry":
     return Registry.open(database_url(folder, config), artifacts=artifacts_url(folder, config))
 
 
-def _standing(registry: "Registry", name: str, run: dict[str, Any]) -> dict[str, Any]:
-    """How a catalogue stands: counts of no single person, as the rounds told them."""
+def _standing(registry: "Registry", name: str, run: dict[str, Any], *, smallest: int) -> dict[str, Any]:
+    """How a catalogue stands, as far as the console shows it too: no small group of devices is counted out."""
+    from fedrec.console import rows
     from fedrec.registry.control import wished
     from fedrec.registry.status import round_status
 
-    now, in_use = round_status(registry, name), registry.current(name)
+    status, in_use = round_status(registry, name), registry.current(name)
+    now = rows.now(status, smallest=smallest, time=int(time.time())) if status else None
     return {
         "name": name,
         "phase": now.phase if now else "not begun",
         "round": now.round if now else 0,
         "rounds": now.rounds if now else 0,
-        "message": now.message if now else "",
+        "message": (now.detail or now.title) if now else "",
         "updated_at": now.updated_at if now else None,
         "process": run.get("standing", "none"),
         "problem": run.get("problem", ""),
