@@ -23,11 +23,12 @@ from fedrec.training.run_folder import RunFolder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """An attempt at a round that is on the disk. token: names it."""
+    """An attempt at a round that is on the disk. token: names it. again: it was asked before an interruption."""
 
     round: int
     token: str
     cohort: Sequence[int]
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class Cohorts:
         if pending and plan:
             complete(self.ledger, plan, pending.token, blocks)
         begun = Begun(round=number, token=self._token(number), cohort=self._draw(number, blocks, pending))
-        self.folder.begin(asdict(begun))
+        self.folder.begin({name: value for name, value in asdict(begun).items() if name != "again"})
         return begun
 
     def readiness(self, number: int) -> Readiness:
@@ -92,7 +93,7 @@ class Cohorts:
 
     def _pending(self, number: int) -> Begun | None:
         found = self.folder.pending(number)
-        return Begun(round=number, token=found["token"], cohort=found["cohort"]) if found else None
+        return Begun(round=number, token=found["token"], cohort=found["cohort"], again=True) if found else None
 
     def _able(self, connected: Sequence[int], number: int, blocks: Sequence[Block]) -> list[int]:
         """The clients that cap, separation and the lifetime budget leave."""

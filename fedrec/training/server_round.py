@@ -5,7 +5,7 @@ In `local` mode replies arrive noised; in `central` mode their bounded sum is no
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -183,7 +183,9 @@ class RoundServer:
         # A popularity is asked of everybody, and everybody's counts.
         enough = self.recipe.federation.cohort if instruction.task == "update" else len(begun.cohort)
         until = Until(timeout=self.recipe.federation.timeout, enough=enough)
-        return ask(self.engine, instruction, begun.cohort, total=total, until=until)
+        collected = ask(self.engine, instruction, begun.cohort, total=total, until=until)
+        # Who refuses now, as its mains are off or its owner said no, may have paid before the interruption.
+        return replace(collected, spent=sorted(begun.cohort)) if begun.again else collected
 
     def _pay(self, plan: PrivacyPlan, collected: Collected, blocks: Sequence[Block]) -> None:
         secret = self.recipe.noise == "system"

@@ -299,6 +299,19 @@ def test_who_refused_before_an_interruption_and_took_part_after_it_is_charged(tm
     assert charged(folder) == dict.fromkeys(range(4), 1)
 
 
+@pytest.mark.parametrize("code", ["RefusedError", "BudgetError", "LayoutError"])
+def test_who_may_have_taken_part_before_an_interruption_and_refuses_after_it_is_charged(tmp_path, code):
+    with pytest.raises(central_worlds.PowerCutError):
+        run(tmp_path, Toy(odd={3: power_cut}), a_recipe())
+    refusing = Toy(odd={2: lambda _: [Reply(client=2, code=code)]})
+    _, folder = run(tmp_path, refusing, a_recipe(), resume=True)
+    assert charged(folder) == dict.fromkeys(range(4), 1)
+
+
+def power_cut(_):
+    raise central_worlds.PowerCutError
+
+
 # Stopped at any moment and gone on with, a run ends in the same bytes.
 
 
