@@ -2,6 +2,7 @@
 
 import http.client
 import ssl
+import sys
 from collections.abc import Mapping
 
 from fedrec.service.config import NetworkConfig
@@ -87,7 +88,7 @@ def _answers(connection: http.client.HTTPConnection) -> bool:
 
 def _superlink(folder: ServiceFolder, network: NetworkConfig) -> list[str]:
     return [
-        str(program("flower-superlink")),
+        *(sys.executable, "-m", "fedrec.federation.superlink_process"),
         *("--host", LOOPBACK, "--port", str(network.fleet_port)),
         *("--ssl-ca-certfile", str(folder.ca_certificate)),
         *("--ssl-certfile", str(folder.server_certificate)),

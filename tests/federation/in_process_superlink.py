@@ -86,11 +86,13 @@ class InProcessSuperLink:
         change: Callable[[bytes], bytes] = lambda content: content,
         inside: Message | None = None,
         only: int | None = None,
+        took: float | None = None,
     ) -> None:
         """A node uploads its reply.
 
         change: done to each of its objects, whose ids follow. inside: the message that its objects hold, where that
-        is another than the one it announces. only: how many of its objects it uploads.
+        is another than the one it announces. only: how many of its objects it uploads. took: seconds that it says its
+        app took.
         """
         objects = _changed(inside or message, change)
         root = next(reversed(objects))
@@ -100,6 +102,7 @@ class InProcessSuperLink:
             node=Node(node_id=node),
             messages_list=[message_to_proto(remove_content_from_message(message))],
             message_object_trees=[tree],
+            clientapp_runtime_list=[] if took is None else [took],
         )
         response = fleet_handlers.push_messages(request, self.state)
         for object_id in list(response.objects_to_push)[:only]:

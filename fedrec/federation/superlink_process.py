@@ -1,0 +1,82 @@
+"""Flower's SuperLink in a process that writes down nothing of a device, and takes from a node its own answers alone.
+
+Flower logs what it refuses with the key, the ids and the words of whoever asked. Of what a node pushes it believes
+the sender that the message names, and takes messages that nobody asked for.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from functools import wraps
+
+from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
+from flwr.server.superlink.linkstate import LinkState
+from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.logger import LOGGER_NAME
+from flwr.superlink.cli import flower_superlink
+from flwr.superlink.servicer.fleet import fleet_handlers
+
+# Of what is refused: where, and the number or the kind. The rest is of whoever asked, or of the database.
+_REFUSAL = re.compile(r"(\[/v1/[a-z/-]+\]\[\w+:\w+\]).*", re.DOTALL)
+# Ids of nodes, runs and messages.
+_NAME = re.compile(r"\d{12,}|[0-9a-f]{32,}")
+# A reply is a few objects, whose tree says 70 bytes of each.
+_LARGEST_TREE = 4_096
+
+Push = Callable[[PushMessagesRequest, LinkState], PushMessagesResponse]
+
+
+class NothingOfDevices(logging.Filter):
+    """Records go on without what is a device's."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """The record, in one line that names nobody."""
+        record.msg, record.args = said_of_nobody(record.getMessage()), ()
+        return True
+
+
+def said_of_nobody(message: str) -> str:
+    """What may be written down of a line of Flower's log.
+
+    >>> said_of_nobody("[/v1/fleet/get-fab][ApiError:2009] SuperNode 17, fab_hash=...")
+    '[/v1/fleet/get-fab][ApiError:2009]'
+    >>> said_of_nobody("Invalid run ID for Message: 5072726826355192981")
+    'Invalid run ID for Message: ...'
+    """
+    return _NAME.sub("...", _REFUSAL.sub(r"\1", message))
+
+
+def own_answers_only(push: Push) -> Push:
+    """Flower's handler of what a node pushes, for one answer that the node gives in its own name.
+
+    The node is the one whose key signed the request; how long its app took, which it may say anything of, is left out.
+    """
+
+    @wraps(push)
+    def checked(request: PushMessagesRequest, state: LinkState) -> PushMessagesResponse:
+        said = [each.metadata for each in request.messages_list]
+        trees = request.message_object_trees
+        if not (
+            len(said) == len(trees) == 1
+            and said[0].src_node_id == request.node.node_id
+            and said[0].reply_to_message_id
+            and trees[0].object_id == said[0].message_id
+            and trees[0].ByteSize() <= _LARGEST_TREE
+        ):
+            raise FlowerError(ApiErrorCode.INVALID_PROTOBUF_PAYLOAD, "A node pushes one answer of its own.")
+        del request.clientapp_runtime_list[:]
+        return push(request, state)
+
+    return checked
+
+
+def main() -> None:
+    """Run `flower-superlink` with this process's arguments."""
+    for handler in logging.getLogger(LOGGER_NAME).handlers:
+        handler.addFilter(NothingOfDevices())
+    fleet_handlers.push_messages = own_answers_only(fleet_handlers.push_messages)  # type: ignore[assignment]
+    flower_superlink()
+
+
+if __name__ == "__main__":
+    main()
