@@ -24,6 +24,7 @@ from fedrec.runs.releasing import release
 from fedrec.service.admission import admit
 from fedrec.service.clock import Clock
 from fedrec.service.config import RoundsConfig, artifacts_url, database_url, load_service
+from fedrec.service.continuing import require_latest, require_only_run
 from fedrec.service.folder import CatalogueFolder, ServiceFolder
 from fedrec.service.gate import Gate, StoppedError
 from fedrec.service.logs import open_log
@@ -87,6 +88,7 @@ def _serve(served: Served, grid: Grid) -> Outcome:
     foundation = _foundation(served)
     run = RunFolder(served.catalogue.run, config_text(foundation), resume=True)
     recipe = recipe_of(foundation, run_id=run.id())
+    _require_continued(served, foundation, run)
     _show_signer(run, served.key)
     records, shelf = _records(served, foundation, run_id=recipe.run_id), _shelf(served)
     # A kill falls between what counts and what tells of it.
@@ -114,6 +116,13 @@ def _serve(served: Served, grid: Grid) -> Outcome:
         return "stopped"
     served.standing.say("done", f"all {recipe.federation.rounds} rounds are done")
     return "done"
+
+
+def _require_continued(served: Served, foundation: Foundation, run: RunFolder) -> None:
+    """Raise VerificationError where the registry knows of spending that the run's own ledger does not."""
+    require_latest(served.registry, run)
+    earlier = foundation.scenario.budget.earlier_runs
+    require_only_run(served.registry, run, catalogue=served.catalogue.name, plan=foundation.plan, earlier=earlier)
 
 
 def _show_signer(run: RunFolder, key: Ed25519PrivateKey) -> None:
