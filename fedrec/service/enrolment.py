@@ -59,7 +59,7 @@ def enrol(folder: ServiceFolder, registry: Registry, request: EnrolmentRequest, 
     limits = load_service(folder).enrolment
     places = Places(most=limits.most, per_day=limits.per_day)
     with held(folder.path / _LOCK, wait=_WAIT_SECONDS):
-        first = _least_number(folder, registry, catalogue)
+        first = _least_number(folder, catalogue)
         registry_nodes.ask(
             registry.database, request, catalogue=catalogue, places=places, now=int(time.time()), first=first
         )
@@ -89,12 +89,10 @@ def settle(folder: ServiceFolder, registry: Registry) -> Sequence[str]:
         return _settle(folder, registry)
 
 
-def _least_number(folder: ServiceFolder, registry: Registry, catalogue: str) -> int:
-    """Above every client of the ledger: after a registry was lost, nobody inherits what another has spent."""
-    ledger = folder.catalogue(catalogue).run / _LEDGER
-    if not ledger.exists() or registry_nodes.nodes(registry.database, catalogue):
-        return 0
-    return 1 + max((client for event in read_events(ledger) for client in event["participants"]), default=-1)
+def _least_number(folder: ServiceFolder, catalogue: str) -> int:
+    """Above every client of the ledger: after a registry was lost or set back, nobody inherits what another spent."""
+    events = read_events(folder.catalogue(catalogue).run / _LEDGER)
+    return 1 + max((client for event in events for client in event["participants"]), default=-1)
 
 
 def _settle(folder: ServiceFolder, registry: Registry) -> list[str]:

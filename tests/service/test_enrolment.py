@@ -122,6 +122,19 @@ def test_after_a_lost_registry_nobody_inherits_a_number_that_has_spent(folder, r
     assert [node.client for node in nodes.nodes(registry.database)] == [5, 6]
 
 
+def test_nor_after_one_that_was_set_back(folder, registry) -> None:
+    """An older copy knows the first devices, and not the last one, which has taken part since."""
+    with pytest.raises(DataError):
+        enrolled(folder, registry, Person())
+    run = folder.catalogue("films").run
+    run.mkdir()
+    with Ledger(run / "ledger.jsonl") as ledger:
+        ledger.append({"kind": "update", "participants": [0, 1]})
+    with pytest.raises(DataError):
+        enrolled(folder, registry, Person())
+    assert [node.client for node in nodes.nodes(registry.database)] == [0, 2]
+
+
 def test_a_directory_rises_over_a_lost_registry(folder, registry) -> None:
     began = int(time.time())
     with pytest.raises(DataError):
