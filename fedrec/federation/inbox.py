@@ -5,8 +5,7 @@ while others are ready; it repeats a chunk as often as a node says; and it belie
 who sent it, and in answer to what. Here, who and what is the SuperLink's word, and the rest is a reply or none.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -26,16 +25,13 @@ from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import PullAppMessagesRequest, PullAppMessagesResponse
 from flwr.serverapp import Grid
-from flwr.supercore.constant import HEAD_BODY_DIVIDER
-from flwr.supercore.inflatable.inflatable_object import get_object_type_from_object_content, iterate_object_tree
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.superlink.grid.http_grid import HttpGrid
+
+from fedrec.federation.objects import MOST_BYTES, unfolded
 
 # A reply is a message, its two records, and one array in chunks of 5 MiB: 60 MiB at most.
 _MOST_OBJECTS = 16
-_MOST_BYTES = 64 * 2**20
-# Of an object that is no chunk of numbers.
-_MOST_WORDS = 64 * 2**10
 # Seconds until a reply that is not wholly uploaded is given up.
 _LONGEST_UPLOAD = 30.0
 
@@ -136,7 +132,7 @@ class Inbox:
             if content is None:
                 return None
             contents[object_id] = content
-            if sum(map(len, contents.values())) > _MOST_BYTES:
+            if sum(map(len, contents.values())) > MOST_BYTES:
                 raise ValueError("A reply is one vector.")
         return contents
 
@@ -183,21 +179,6 @@ def _lost(said: Message) -> Message:
 def _records(message_id: str, contents: dict[str, bytes]) -> RecordDict:
     """The records in the objects of a reply; none where they cannot be read."""
     try:
-        _require_no_bomb(contents)
-        message = inflate_object_from_contents(message_id, contents)
-        return message.content if isinstance(message, Message) else RecordDict()
+        return unfolded(message_id, contents).content
     except Exception:  # bytes of a stranger: no fault in them may stop a round
         return RecordDict()
-
-
-def _require_no_bomb(contents: Mapping[str, bytes]) -> None:
-    """Raise ValueError on a few bytes that would become very many: an array may name a chunk again and again."""
-    largest = max(map(len, contents.values()), default=0)
-    for content in contents.values():
-        kind = get_object_type_from_object_content(content)
-        if kind != "ArrayChunk" and len(content) > _MOST_WORDS:
-            raise ValueError("A record of a reply is small.")
-        if kind == "Array":
-            body = content[content.index(HEAD_BODY_DIVIDER) + len(HEAD_BODY_DIVIDER) :]
-            if len(json.loads(body)["arraychunk_ids"]) * largest > _MOST_BYTES:
-                raise ValueError("A chunk is repeated too often.")

@@ -20,8 +20,8 @@ from flwr.superlink.servicer.fleet import fleet_handlers
 _REFUSAL = re.compile(r"(\[/v1/[a-z/-]+\]\[\w+:\w+\]).*", re.DOTALL)
 # Ids of nodes, runs and messages.
 _NAME = re.compile(r"\d{12,}|[0-9a-f]{32,}")
-# A reply is a few objects, whose tree says 70 bytes of each.
-_LARGEST_TREE = 4_096
+# A reply is at most 16 objects, whose tree says 70 bytes of each: so many of the pieces that the proxy lets through.
+_LARGEST_TREE = 1_280
 
 Push = Callable[[PushMessagesRequest, LinkState], PushMessagesResponse]
 

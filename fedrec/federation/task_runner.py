@@ -7,15 +7,17 @@ a stranger's; all that leaves is its reply, or the name of the kind of fault.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import httpx
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import message_from_proto
+from flwr.proto.message_pb2 import ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
@@ -25,11 +27,12 @@ from flwr.proto.runtime_pb2 import (
     SendTaskHeartbeatRequest,
 )
 from flwr.supercore.constant import TaskType
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_confirm_message_received_fn_protobuf,
     make_pull_object_fn_protobuf,
 )
-from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
@@ -37,6 +40,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime.run_clientapp import push_message
 
 from fedrec.errors import DataError
+from fedrec.federation.objects import unfolded
 from fedrec.federation.supernode import TaskSource
 
 # How often a task is asked for, the SuperNode on its part asks its server every 3 seconds.
@@ -45,6 +49,8 @@ POLL_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 10.0
 # Whatever kind of app a server wants, the installed one answers: a task that nobody takes holds the SuperNode for ever.
 _KINDS = (TaskType.CLIENT_APP, TaskType.AGENT_APP)
+# A question is itself, its records, and two vectors in pieces of 5 MiB.
+_MOST_OBJECTS = 32
 _ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 
 
@@ -103,12 +109,7 @@ def _given(client: RuntimeHttpClient) -> tuple[Message, Context]:
     tree, sender = found.message_object_trees[0], Node(node_id=node)
     context = Context(run_id=run, node_id=node, node_config={}, state=RecordDict(), run_config={})
     try:
-        message = pull_and_inflate_object_from_tree(
-            tree,
-            make_pull_object_fn_protobuf(client.PullObject, sender, run),
-            make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, sender, run),
-            return_type=Message,
-        )
+        message = unfolded(tree.object_id, _contents(client, tree, sender, run))
     except httpx.HTTPError:
         raise
     except Exception:  # bytes of a stranger: no fault in them may stop this device
@@ -117,6 +118,18 @@ def _given(client: RuntimeHttpClient) -> tuple[Message, Context]:
     # A message's id is its content's: the content does not hold it.
     message.metadata.__dict__["_message_id"] = tree.object_id
     return message, context
+
+
+def _contents(client: RuntimeHttpClient, tree: ObjectTree, sender: Node, run: int) -> Mapping[str, bytes]:
+    """What the SuperNode has of a message, and forgets then; raises ValueError on more than one of ours is."""
+    objects = [each.object_id for each in islice(iterate_object_tree(tree), _MOST_OBJECTS + 1)]
+    few = len(objects) <= _MOST_OBJECTS
+    pull = make_pull_object_fn_protobuf(client.PullObject, sender, run)
+    contents = pull_objects(objects, pull) if few else {}
+    make_confirm_message_received_fn_protobuf(client.ConfirmMessageReceived, sender, run)(tree.object_id)
+    if not few:
+        raise ValueError("A question is a few objects.")
+    return contents
 
 
 def _reply(app: ClientApp, message: Message, context: Context) -> Message:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.federation.superlinks import free_port
 
 NODE, RUN = 7, 11
 SECRET = b"s" * 32
+Spoil = Callable[[bytes], bytes]
 
 
 @dataclass
@@ -37,8 +38,8 @@ class Runtime:
     fab: bytes = b"PK\x03\x04 no app at all"
     settings: dict[str, object] = field(default_factory=dict)
 
-    def send(self, content: RecordDict, kind: str, *, task: str = "flwr-clientapp", spoil: bool = False) -> str:
-        """A message of the server waits to be answered; spoil: what it holds is not what its id says."""
+    def send(self, content: RecordDict, kind: str, *, task: str = "flwr-clientapp", spoil: Spoil | None = None) -> str:
+        """A message of the server waits to be answered; spoil: what becomes of each object under its old id."""
         TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = RUN, 1, 1
         shipped = self.state.store_fab(Fab("", self.fab, {}))
         self.state.store_run(replace(Run.create_empty(RUN), fab_hash=shipped, series_id=3))
@@ -50,9 +51,9 @@ class Runtime:
         self.objects.preregister(RUN, get_object_tree(message))
         for name, each in get_all_nested_objects(message).items():
             self.objects.put(name, each.deflate())
-        if spoil:
+        if spoil is not None:
             for name in list(self.objects.store):
-                self.objects.store[name].content = b"spoilt"
+                self.objects.store[name].content = spoil(self.objects.store[name].content)
         self.state.create_task(task_type=task, run_id=RUN, fab_hash=shipped)
         return message.metadata.message_id
 

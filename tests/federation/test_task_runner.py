@@ -1,14 +1,16 @@
 """Tasks are answered with what is installed here: nothing that a server ships is unpacked, written or run."""
 
 import io
+import json
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedrec.errors import DataError
@@ -124,7 +126,7 @@ def test_a_question_that_the_app_has_no_answer_to_is_refused(runtime, kind) -> N
 
 
 def test_a_message_that_is_not_what_it_says_is_refused_and_the_next_one_answered(runtime) -> None:
-    question = runtime.send(asked(), "train", spoil=True)
+    question = runtime.send(asked(), "train", spoil=lambda _: b"spoilt")
     answer(runtime)
     (reply,) = runtime.replies()
     assert (reply.has_error(), reply.metadata.reply_to_message_id) == (True, question)
@@ -132,6 +134,28 @@ def test_a_message_that_is_not_what_it_says_is_refused_and_the_next_one_answered
     runtime.send(asked(number=2), "train")
     answer(runtime)
     assert not runtime.replies()[0].has_error()
+
+
+def test_a_question_of_a_few_bytes_that_stand_for_terabytes_is_refused(runtime) -> None:
+    def repeated(content: bytes) -> bytes:
+        head, divider, body = content.partition(b"\0")
+        if not head.startswith(b"Array "):
+            return content
+        body = json.dumps({**json.loads(body), "arraychunk_ids": [0] * 10_000}).encode()
+        kind, children, _ = head.decode().split(" ")
+        return f"{kind} {children} {len(body)}".encode() + divider + body
+
+    vector = ArrayRecord({"vector": Array(np.zeros(1_000_000, np.float32))})
+    runtime.send(RecordDict({**asked(), "adapter": vector}), "train", spoil=repeated)
+    answer(runtime)
+    assert runtime.replies()[0].has_error()
+
+
+def test_a_question_of_very_many_objects_is_refused(runtime) -> None:
+    arrays = {str(number): Array(np.full(1, number, np.float32)) for number in range(100)}
+    runtime.send(RecordDict({**asked(), "adapter": ArrayRecord(arrays)}), "train")
+    answer(runtime)
+    assert runtime.replies()[0].has_error()
 
 
 def test_a_task_of_another_kind_is_answered_by_the_same_app_and_does_not_hold_the_node(runtime) -> None:
