@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import shutil
-import socket
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from fedrec.release import public_key, signing_key
 from fedrec.service.certificates import RENEW_DAYS, belong_together, days_left, shown_to_devices
 from fedrec.service.config import ServiceConfig, artifacts_url, database_url, load_service
 from fedrec.service.folder import ServiceFolder
+from fedrec.service.ports import is_taken
 from fedrec.service.programs import front_answers, superlink_answers
 from fedrec.service.running import is_running
 from fedrec.service.served import require_served
-from fedrec.web.serve import LOOPBACK
 
 Verdict = Literal["good", "look", "bad"]
 
@@ -117,7 +116,7 @@ def _ports(folder: ServiceFolder, config: ServiceConfig) -> Iterator[Finding]:
     ports = {"the SuperLink": network.fleet_port, "the front": network.front_port}
     if not is_running(folder):
         for what, port in ports.items():
-            taken = _is_taken(port)
+            taken = is_taken(port)
             says = f"port {port} of {what} is " + ("taken by another program." if taken else "free.")
             yield Finding("bad" if taken else "good", "ports", says)
         return
@@ -155,13 +154,3 @@ def _catalogues(folder: ServiceFolder) -> Iterator[Finding]:
             yield Finding("bad", "catalogues", f"{name}: {error}")
         else:
             yield Finding("good", "catalogues", f"{name} can be served.")
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as trying:
-        trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trying.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False

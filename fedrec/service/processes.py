@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedrec.service.orphans import end_group
+from fedrec.service.ports import is_taken
 
 State = Literal["waiting", "starting", "running"]
 
@@ -30,6 +31,7 @@ class Program:
 
     after: names of those that must answer before this one starts; when one of them ends, so does
     this one. answers: whether it does what it is for. ends: whether an end with code 0 is meant.
+    port: where it listens on loopback; what another program says there is not taken for its answer.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Program:
     after: frozenset[str] = frozenset()
     answers: Callable[[], bool] = lambda: True
     ends: bool = False
+    port: int | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ class Pauses:
 
 @dataclass(slots=True)
 class Kept:
-    """A program and its process of the moment. Times are of a monotonic clock."""
+    """A program and its process of the moment. hindrance: why it has none. Times are of a monotonic clock."""
 
     program: Program
     state: State = "waiting"
@@ -66,6 +69,7 @@ class Kept:
     unanswered: int = 0
     pauses: Pauses = field(default_factory=Pauses)
     process: subprocess.Popen[bytes] | None = None
+    hindrance: str = ""
 
     @property
     def pid(self) -> int | None:
@@ -82,15 +86,18 @@ class Kept:
         return self.program.ends and self.process is None and self.code == 0
 
     def start(self, now: float) -> bool:
-        """Whether the program has a process now; where the system has no room for one, the next start is due later."""
-        self.started, self.unanswered, self.code = now, 0, None
-        try:
-            self.process = _launched(self.program)
-        except OSError:
+        """Whether the program has a process now; where something is in its way, the next start is due later."""
+        self.started, self.unanswered, self.code, self.hindrance = now, 0, None, ""
+        if self.program.port is not None and is_taken(self.program.port):
+            self.hindrance = f"another program listens on port {self.program.port}"
+        else:
+            try:
+                self.process, self.state = _launched(self.program), "starting"
+            except OSError:
+                self.hindrance = "the system has no room for it"
+        if self.hindrance:
             self._wait_for_next(now)
-            return False
-        self.state = "starting"
-        return True
+        return not self.hindrance
 
     def has_ended(self, now: float) -> bool:
         """Whether the process has ended since the last look; what it started is ended with it."""

@@ -34,6 +34,7 @@ def programs(folder: ServiceFolder, network: NetworkConfig, *, once: bool) -> li
             environment=quiet,
             log=at.logs / "superlink.log",
             answers=lambda: superlink_answers(at, network),
+            port=network.fleet_port,
         ),
         Program(
             name=SUPEREXEC,
@@ -48,6 +49,7 @@ def programs(folder: ServiceFolder, network: NetworkConfig, *, once: bool) -> li
             environment=environment,
             log=at.logs / "front.log",
             answers=lambda: front_answers(network),
+            port=network.front_port,
         ),
         Program(
             name=ROUNDS,

@@ -58,7 +58,8 @@ class Supervisor:
     def _start(self, kept: Kept, now: float) -> None:
         attempt = kept.restarts + 1
         if not kept.start(now):
-            self._log.error("cannot be started now", program=kept.program.name, attempt=attempt)
+            name = kept.program.name
+            self._log.error("cannot be started now", program=name, attempt=attempt, problem=kept.hindrance)
             return
         self._looked[kept.program.name] = now
         self._log.info("started", program=kept.program.name, pid=kept.pid, attempt=attempt)

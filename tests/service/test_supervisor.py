@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,21 @@ def test_a_program_waits_for_the_ones_that_it_needs(watch: Callable[..., _Watche
         watched.supervisor.step()
     assert watched.supervisor.named("second").process is None
     there.append(True)
+    watched.until_running("first", "second")
+
+
+def test_what_another_program_answers_on_its_port_is_not_taken_for_its_own(
+    watch: Callable[..., _Watched], tmp_path: Path
+) -> None:
+    """A copy of a service's folder beside the service: its rounds would run under the other's SuperLink."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        first = _program(tmp_path, "first", port=port, answers=lambda: True)
+        watched = watch(first, _program(tmp_path, "second", after=frozenset({"first"})))
+        _until(watched.supervisor, lambda: bool(watched.said("cannot be started now")))
+        assert watched.supervisor.named("first").process is None
+        assert watched.supervisor.named("second").process is None
+        assert str(port) in watched.said("cannot be started now")[0]["problem"]
     watched.until_running("first", "second")
 
 
