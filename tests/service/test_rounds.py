@@ -1,5 +1,6 @@
 """The rounds of a catalogue from the first release to the last, with real clients, ledgers and registry."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,29 @@ def test_an_auditor_finds_the_run_whole_and_its_epsilon_below_the_plans(tmp_path
     assert report["verdict"]["guarantee"]
     assert report["epsilon"]["value"] == pytest.approx(service.finished()[-1].epsilon, abs=1e-3)
     assert not (service.catalogue.run / "signing.key").exists()
+
+
+def test_what_an_auditor_reads_of_a_service_is_not_what_holds_in_a_simulation(tmp_path: Path, place: Place) -> None:
+    service = Service(tmp_path, place, privacy={"mode": "local", "unit": "SEGMENT"}, federation={"rounds": 1})
+    service.serve()
+    report = privacy_report(service.catalogue.run)
+    said = json.dumps([report["setting"], report["accountant"], report["limitations"]])
+    assert "imulation" not in said
+    assert "data set's user ids" not in said
+    assert "a person with several devices" in said
+
+
+def test_a_report_in_the_middle_of_a_round_says_that_its_replies_are_not_charged(tmp_path: Path, place: Place) -> None:
+    service = Service(tmp_path, place, privacy={"mode": "local", "unit": "SEGMENT"}, federation={"rounds": 1})
+    seen: list[Any] = []
+    service.devices.before = lambda _: seen.append(privacy_report(service.catalogue.run))
+    service.serve()
+    during, after = (
+        next(each for each in report["accountant"]["assumptions"] if "that is not charged" in each["assumption"])
+        for report in (seen[-1], privacy_report(service.catalogue.run))
+    )
+    assert (during["state"], after["state"]) == ("not met", "met")
+    assert "round 1 was asked" in during["evidence"]
 
 
 def test_a_run_whose_name_was_lost_is_not_taken_for_a_new_one(tmp_path: Path, place: Place) -> None:

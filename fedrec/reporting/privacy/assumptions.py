@@ -39,24 +39,30 @@ def assumptions(evidence: Evidence, plan: PrivacyPlan, *, cross_check: str) -> l
         secret_noise(evidence),
         _as_planned(evidence.events, plan),
         _sensitivity(plan),
-        *([_hold_out()] if plan.unit == "SEGMENT" else []),
+        *([_hold_out()] if plan.unit == "SEGMENT" and not evidence.served else []),
         _sampling(plan),
         *([_separation(plan)] if plan.bands > 1 else []),
         *([_answers_in_time()] if evidence.scenario.federation.over_selection and plan.mode == "central" else []),
         _cap(evidence, plan),
         _paid_first(evidence),
         _clients_agree(evidence),
+        *([_under_way(evidence)] if plan.mode == "local" else []),
         Assumption("Two independent accountants agree", "met", cross_check, essential=True),
         _small_delta(plan.delta, people(evidence)),
         Assumption(
             "One person is one client" if evidence.scenario.data.users_per_client == 1 else "One person is on one hub",
             "assumed",
-            "the data set's user ids; whoever has two is two people here",
+            _ENROLLED if evidence.served else "the data set's user ids; whoever has two is two people here",
         ),
         Assumption(
             "No other run on the same people is left out",
             "assumed",
-            "only runs that were named are added; trials with other settings count as runs",
+            "only runs that were named are added; trials with other settings count as runs"
+            + (
+                ", and so do other catalogues of the service that the same people take part in"
+                if evidence.served
+                else ""
+            ),
         ),
         Assumption(
             "The noise is exactly Gaussian",
@@ -64,6 +70,12 @@ def assumptions(evidence: Evidence, plan: PrivacyPlan, *, cross_check: str) -> l
             "it is drawn in float64 (Box-Muller): its grid is not hidden (Mironov 2012)",
         ),
     ]
+
+
+_ENROLLED = (
+    "an operator enrolled each device; a person with several devices, or one that was enrolled again as a new one, is "
+    "several clients here, each of which spends by itself"
+)
 
 
 def secret_noise(evidence: Evidence) -> Assumption:
@@ -103,7 +115,7 @@ def _sensitivity(plan: PrivacyPlan) -> Assumption:
 
 
 def _hold_out() -> Assumption:
-    """Every run folder is a simulation's; a device holds nothing out."""
+    """A simulation scores people on what it holds out; a device holds nothing out."""
     return Assumption(
         "What a simulation holds out is fixed before the intervals are looked at",
         "not met",
@@ -152,7 +164,12 @@ def _cap(evidence: Evidence, plan: PrivacyPlan) -> Assumption:
         f"No client takes part more than k = {plan.limits.cap} times within this run",
         "met" if most <= plan.limits.cap else "not met",
         f"the client that took part most did so {most} times; clients refuse beyond k, the server does not draw them. "
-        "A simulation's clients begin a new ledger with every run: earlier runs count in epsilon, not against k",
+        + (
+            "A device counts all runs that it was in, as long as its store is not erased"
+            if evidence.served
+            else "A simulation's clients begin a new ledger with every run: earlier runs count in epsilon, not "
+            "against k"
+        ),
         essential=True,
     )
 
@@ -169,9 +186,23 @@ def _paid_first(evidence: Evidence) -> Assumption:
 def _clients_agree(evidence: Evidence) -> Assumption:
     what = "No client has spent more than the server's ledger says"
     if not evidence.clients:
-        return Assumption(what, "assumed", "no client's own ledger lies in the folder")
+        where = "they are on the devices" if evidence.served else "no client's own ledger lies in the folder"
+        return Assumption(what, "assumed", where)
     return Assumption(
         what, "met", f"{len(evidence.clients):,} client ledgers, each entry held against the server's", essential=True
+    )
+
+
+def _under_way(evidence: Evidence) -> Assumption:
+    """In `local` mode the server has a reply before it is charged, which is when its round ends."""
+    what = "The server has no reply that is not charged"
+    if evidence.asked is None:
+        return Assumption(what, "met", "no round is under way")
+    return Assumption(
+        what,
+        "not met",
+        f"round {evidence.asked} was asked and is not charged yet: against the server, whoever was in it may have "
+        "spent one participation more than this report says. Let the round end, and report again",
     )
 
 

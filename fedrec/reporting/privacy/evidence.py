@@ -31,7 +31,8 @@ class Evidence:
 
     events, heads: the server's ledger and the hash of each entry, oldest first. clients: the
     client ledgers that lie in the folder. releases: verified, by folder name. sealed: whether
-    the ledger's head is signed. result, audit: None where the run has none.
+    the ledger's head is signed. result, audit: None where the run has none. asked: the round
+    that was begun and is not charged, None where there is none.
     """
 
     path: Path
@@ -45,6 +46,13 @@ class Evidence:
     sealed: bool
     result: Mapping[str, Any] | None
     audit: Mapping[str, Any] | None
+    asked: int | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether devices took part, and not clients of a simulation."""
+        # A simulation's run has a key of its own and is named by it.
+        return (self.path / "run.id").exists()
 
     @property
     def plan(self) -> PrivacyPlan | None:
@@ -112,6 +120,7 @@ def read_evidence(run: Path, *, key: Path | None = None, result: Mapping[str, An
         sealed=_sealed(run, heads, trusted),
         result=_intact(run / "result.json", _json_object) if result is None else result,
         audit=_intact(run / "audit.json", _json_object),
+        asked=_asked(run, events),
     )
     if not (events or evidence.rounds or evidence.releases):
         raise DataError(f"{run} has not finished a round yet: there is nothing to report. Run it first.")
@@ -121,6 +130,15 @@ def read_evidence(run: Path, *, key: Path | None = None, result: Mapping[str, An
     _check_clients(evidence)
     _check_separation(evidence)
     return evidence
+
+
+def _asked(run: Path, events: Sequence[Event]) -> int | None:
+    """The round that was begun and that nobody was charged for yet."""
+    begun = _intact(run / "pending.json", _json_object)
+    if begun is None or any(event.get("token") == begun.get("token") for event in events):
+        return None
+    number = begun.get("round")
+    return number if isinstance(number, int) else None
 
 
 def _settings(run: Path) -> tuple[Scenario, dict[str, str]]:

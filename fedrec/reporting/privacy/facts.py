@@ -60,12 +60,12 @@ def identity(evidence: Evidence, stated: Stated) -> Facts:
     }
 
 
-def setting(mode: str) -> Facts:
+def setting(mode: str, *, served: bool = False) -> Facts:
     """Who has to be trusted, and who sees what."""
     return {
         "mode": mode,
         "trust": words.trust_sentence(mode),
-        "parties": [asdict(party) for party in words.parties(mode)],
+        "parties": [asdict(party) for party in words.parties(mode, served=served)],
     }
 
 

@@ -97,11 +97,11 @@ def privacy_report(
     report = {
         "format": FORMAT,
         "identity": facts.identity(evidence, stated),
-        "setting": facts.setting(evidence.scenario.privacy.mode),
+        "setting": facts.setting(evidence.scenario.privacy.mode, served=evidence.served),
         **(_private(evidence, plan, also) if plan else _plain(evidence, also)),
         "verification": facts.verification(evidence, own_key=key is None),
         "utility": utility(evidence),
-        "limitations": list(words.limitations(evidence.scenario.privacy.mode)),
+        "limitations": list(words.limitations(evidence.scenario.privacy.mode, served=evidence.served)),
     }
     report = {"format": FORMAT, "verdict": verdict(report), **report}
     require_schema(report)

@@ -92,8 +92,10 @@ def warning(mode: str, *, guarantee: bool) -> Notice | None:
     )
 
 
-def parties(mode: str) -> tuple[Party, ...]:
+def parties(mode: str, *, served: bool = False) -> tuple[Party, ...]:
     """Who sees what in a run of this mode, from the closest to the furthest.
+
+    served: whether devices took part, and not clients of a simulation.
 
     >>> [party.who for party in parties("central")][:2]
     ['whoever runs a client', 'the server']
@@ -110,16 +112,32 @@ def parties(mode: str) -> tuple[Party, ...]:
         Party(
             "the network",
             "who talks to the server, when, and how much",
-            "in a deployment TLS; in a simulation there is no network",
+            "TLS" if served else "in a deployment TLS; in a simulation there is no network",
             "who takes part and when",
         ),
-        Party(
-            "whoever holds the folder of a simulation",
-            "client ledgers, stored replies, the server's noise and its key, the data set beside it",
-            "file permissions",
-            "everything: a simulation is a laboratory, and only its releases may leave it",
-        ),
+        _SERVICE[mode] if served else _LABORATORY,
     )
+
+
+_LABORATORY = Party(
+    "whoever holds the folder of a simulation",
+    "client ledgers, stored replies, the server's noise and its key, the data set beside it",
+    "file permissions",
+    "everything: a simulation is a laboratory, and only its releases may leave it",
+)
+_HOLDER = "whoever holds the service's folders and databases, or a copy of them"
+_TAKING_PART = "who took part and when, by client number, and each number's keys"
+_SERVICE = {
+    "none": Party(_HOLDER, "what the server sees", "file permissions", "everything that an update tells"),
+    "local": Party(_HOLDER, f"{_TAKING_PART}; noised vectors that wait", "file permissions", "who took part and when"),
+    "central": Party(
+        _HOLDER,
+        f"{_TAKING_PART}; clipped updates that wait, in clear; the noise that is kept, beside its key",
+        "file permissions",
+        "everything that a clipped update tells; releases without the noise that is kept",
+    ),
+    "distributed": Party(_HOLDER, _TAKING_PART, "file permissions", "who took part and when"),
+}
 
 
 def trust_sentence(mode: str) -> str:
@@ -188,24 +206,33 @@ def does_not_cover(mode: str, unit: str) -> tuple[str, ...]:
     return (*_NOT_COVERED_BY_MODE[mode], *_NOT_COVERED_BY_UNIT[unit], *_NEVER_COVERED, *numeric)
 
 
-def limitations(mode: str) -> tuple[str, ...]:
-    """What a budget report itself cannot do, one sentence each."""
+def limitations(mode: str, *, served: bool = False) -> tuple[str, ...]:
+    """What a budget report itself cannot do, one sentence each; served: as in `parties`."""
     _known("mode", mode, MODES)
     noised = () if mode == "none" else _LIMITS_OF_EPSILON
-    return (*_LIMITS_OF_RECORDS, *noised)
+    first, *others = _LIMITS_OF_RECORDS
+    return (first, *(_LIMITS_OF_A_SERVICE if served else _LIMITS_OF_A_SIMULATION), *others, *noised)
 
 
 _LIMITS_OF_RECORDS = (
     "The report shows what the records say. That the program draws the noise that it records is shown by its tests and "
     "its audit, not here.",
-    "In a simulation the operator holds everybody's data: the guarantee is for those who see the releases alone.",
-    "The non-private twin of a simulation, in the folder twin, is trained without noise: it must never be published.",
-    "In a simulation the embeddings of search and comment texts lie unencrypted in the cache of whoever runs it: "
-    "$FEDREC_CACHE, or ~/.cache/fedrec. Deleting the run leaves them there.",
     "The ledger names clients by number and tells who took part when. It is for auditors, not for publication.",
     "The hash of the data is a plain SHA-256. Whoever guesses the whole data set can confirm the guess by it.",
     "Signatures are checked against a key. Unless the reader brings that key from a trusted source, they show damage "
     "and not forgery.",
+)
+_LIMITS_OF_A_SERVICE = (
+    "A client is a number that an operator gave to a device. Who has several devices, or enrols again as a new one, "
+    "begins a new count each time: only the device's own ledger, as long as it is not erased, knows of all of them.",
+    "What a device shows its operator beside the releases is not in this epsilon: that it is there, when, and what it "
+    "refuses. The console hides small groups of it; the registry, the logs and the server do not.",
+)
+_LIMITS_OF_A_SIMULATION = (
+    "In a simulation the operator holds everybody's data: the guarantee is for those who see the releases alone.",
+    "The non-private twin of a simulation, in the folder twin, is trained without noise: it must never be published.",
+    "In a simulation the embeddings of search and comment texts lie unencrypted in the cache of whoever runs it: "
+    "$FEDREC_CACHE, or ~/.cache/fedrec. Deleting the run leaves them there.",
 )
 _LIMITS_OF_EPSILON = (
     "Epsilon is for the one that took part most; most others have spent less.",
