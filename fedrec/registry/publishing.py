@@ -76,6 +76,7 @@ def add_release(session: Session, catalogue: str, parcel: Parcel, *, metrics: Ma
     kept = {name: {"value": metric.value, "basis": metric.basis} for name, metric in metrics.items()}
     stored = session.get(StoredRelease, (catalogue, parcel.manifest_hash))
     if stored is None:
+        _require_only(session, parcel.manifest)
         stored = _new_release(session, catalogue, parcel, kept)
         session.add(stored)
         session.flush()
@@ -85,6 +86,18 @@ def add_release(session: Session, catalogue: str, parcel: Parcel, *, metrics: Ma
             f"Release {stored.id} of `{catalogue}` is published with another signature: a release never changes."
         )
     return release_row(stored)
+
+
+def _require_only(session: Session, manifest: Manifest) -> None:
+    """Raise RefusedError if a round of this run is released already: its noise was drawn twice, and paid for once."""
+    run, number = str(manifest.lineage["run"]), int(manifest.lineage["round"])
+    same = select(StoredRelease.id).where(StoredRelease.run == run, StoredRelease.round == number)
+    # The start of a run has no noise in it.
+    if number and any(known != manifest.id for known in session.scalars(same)):
+        raise RefusedError(
+            f"Round {number} of this run is released already, and as another one: the run goes on in two places, or "
+            "its folder was set back. Stop it; see `A run folder` in docs/runbook.md."
+        )
 
 
 def find_release(session: Session, catalogue: str, release: str) -> StoredRelease:

@@ -78,6 +78,17 @@ def test_another_signature_under_the_same_manifest_is_refused(registry: Registry
         registry.publish("films", folder, manifest=manifest)
 
 
+def test_a_round_of_a_run_is_released_once_whoever_made_it(registry: Registry, press: Press) -> None:
+    """Two processes in two copies of a run folder would each have drawn noise for it, and each paid once."""
+    press.publish(registry, 2)
+    another = press.release(2, world=a_world(items=61))
+    manifest = verify_release(another, press.key.public_key())
+    for catalogue in ("films", "books"):
+        with pytest.raises(RefusedError, match="released already"):
+            registry.publish(catalogue, another, manifest=manifest)
+    assert [row.round for row in registry.releases("films")] == [2]
+
+
 def test_a_folder_without_a_release_is_refused(registry: Registry, press: Press, tmp_path: Path) -> None:
     manifest = verify_release(press.release(1), press.key.public_key())
     with pytest.raises(Exception, match="Name the folder of a release"):
