@@ -15,6 +15,7 @@ from fedrec.registry.registry import Registry
 from fedrec.release import public_key, signing_key
 from fedrec.service.certificates import RENEW_DAYS, belong_together, days_left, shown_to_devices
 from fedrec.service.config import ServiceConfig, artifacts_url, database_url, load_service
+from fedrec.service.custody import loose_secrets, missing_secrets, secrets_of
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.ports import is_taken
 from fedrec.service.programs import front_answers, superlink_answers
@@ -25,7 +26,6 @@ Verdict = Literal["good", "look", "bad"]
 
 _FLOWER = "1.41.0"
 _ROOM_BAD, _ROOM_LOOK = 200 << 20, 2 << 30
-_OPEN = (".crt", ".pub")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +57,21 @@ def check(folder: ServiceFolder, *, now: datetime) -> list[Finding]:
 
 
 def _permissions(folder: ServiceFolder) -> Iterator[Finding]:
-    secret = [path for path in sorted(folder.keys.iterdir()) if path.suffix not in _OPEN]
-    databases = sorted(folder.path.glob("*.db*"))
-    loose = [path for path in (*secret, *databases) if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    loose = loose_secrets(folder)
     for path in loose:
         yield Finding("bad", "permissions", f"others can read {path}. Do `chmod 600 {path}`, and think of it as known.")
     if stat.S_IMODE(folder.path.stat().st_mode) & 0o077:
         yield Finding("look", "permissions", f"others can enter {folder.path}. Do `chmod 700 {folder.path}`.")
     elif not loose:
-        yield Finding(
-            "good", "permissions", f"{len(secret)} keys and {len(databases)} databases are the owner's alone."
-        )
+        found = len(secrets_of(folder))
+        yield Finding("good", "permissions", f"{found} files of keys and databases are the owner's alone.")
     if os.getuid() == 0:
         yield Finding("look", "user", "this is root. Give the service a user of its own.")
 
 
 def _keys(folder: ServiceFolder) -> Iterator[Finding]:
-    for path in (folder.signing_key, folder.operator_token, folder.superexec_secret, folder.server_key):
-        if not path.is_file():
-            yield Finding("bad", "keys", f"{path} is gone. See docs/runbook.md, `A lost key`.")
+    for path in missing_secrets(folder):
+        yield Finding("bad", "keys", f"{path} is gone. See docs/runbook.md, `A lost key`.")
     try:
         if folder.signing_key.is_file():
             pinned = public_key(folder.signing_key.with_suffix(".pub"))

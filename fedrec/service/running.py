@@ -13,6 +13,7 @@ from fedrec.data.store.locks import Lock
 from fedrec.errors import FedrecError, RefusedError
 from fedrec.service.certificates import RENEW_DAYS, days_left, shown_to_devices
 from fedrec.service.config import load_service
+from fedrec.service.custody import require_custody
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.keeping import KEEPS_FAILING
 from fedrec.service.logs import open_log
@@ -31,9 +32,11 @@ def run_service(
 
     begins: called once no other process can serve the folder. once: end when every catalogue's
     rounds are done or stopped, with 1 if some keep failing.
-    Raises RefusedError where the folder is served already.
+    Raises RefusedError where the folder is served already, VerificationError where a key is gone
+    or read by others.
     """
     config = load_service(folder)
+    require_custody(folder)
     # What Flower's programs make is for the owner alone, too.
     os.umask(0o077)
     with _alone(folder):

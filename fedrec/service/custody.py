@@ -1,0 +1,34 @@
+"""Whether what only a service's owner may read is there, and nobody else can read it."""
+
+import stat
+from pathlib import Path
+
+from fedrec.errors import VerificationError
+from fedrec.service.folder import ServiceFolder
+
+_OPEN = (".crt", ".pub")
+
+
+def secrets_of(folder: ServiceFolder) -> list[Path]:
+    """The files of keys and databases that are there."""
+    keys = [path for path in sorted(folder.keys.glob("*")) if path.suffix not in _OPEN]
+    return [*keys, *sorted(folder.path.glob("*.db*"))]
+
+
+def loose_secrets(folder: ServiceFolder) -> list[Path]:
+    """Those that others can read or write."""
+    return [path for path in secrets_of(folder) if stat.S_IMODE(path.stat().st_mode) & 0o077]
+
+
+def missing_secrets(folder: ServiceFolder) -> list[Path]:
+    """Those without which a service does not run as it should."""
+    needed = (folder.signing_key, folder.operator_token, folder.superexec_secret, folder.server_key)
+    return [path for path in needed if not path.is_file()]
+
+
+def require_custody(folder: ServiceFolder) -> None:
+    """Raise VerificationError unless every secret is there and the owner's alone."""
+    for path in missing_secrets(folder):
+        raise VerificationError(f"{path} is gone. See docs/runbook.md, `A lost key`.")
+    for path in loose_secrets(folder):
+        raise VerificationError(f"Others can read {path}. Do `chmod 600 {path}`, and think of it as known to them.")
