@@ -44,7 +44,7 @@ baselines = []
 non_private_twin = false
 """
 
-pytestmark = [pytest.mark.flower, pytest.mark.slow]
+pytestmark = [pytest.mark.deploy, pytest.mark.flower, pytest.mark.slow]
 
 
 def a_device(folder: Path, release: Path, dataset: Dataset, user: str, *, willing: bool) -> Path:
