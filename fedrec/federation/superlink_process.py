@@ -1,16 +1,24 @@
-"""Flower's SuperLink in a process that writes down nothing of a device, and takes from a node its own answers alone.
+"""Flower's SuperLink in a process that keeps nothing of a device, and takes from a node its own answers alone.
 
 Flower logs what it refuses with the key, the ids and the words of whoever asked. Of what a node pushes it believes
-the sender that the message names, and takes messages that nobody asked for.
+the sender that the message names, and takes messages that nobody asked for. What it deletes stays in its database's
+files until something else is written there: in `central` mode, updates without noise.
 """
 
 import logging
 import re
+import sqlite3
+import sys
+import threading
+import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from functools import wraps
+from pathlib import Path
 
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.server.superlink.linkstate import LinkState
+from flwr.supercore import sql_mixin
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.logger import LOGGER_NAME
 from flwr.superlink.cli import flower_superlink
@@ -22,6 +30,9 @@ _REFUSAL = re.compile(r"(\[/v1/[a-z/-]+\]\[\w+:\w+\]).*", re.DOTALL)
 _NAME = re.compile(r"\d{12,}|[0-9a-f]{32,}")
 # A reply is at most 16 objects, whose tree says 70 bytes of each: so many of the pieces that the proxy lets through.
 _LARGEST_TREE = 1_280
+
+_CLEAN_SECONDS = 30.0
+_PRAGMAS = "SQLITE_PRAGMAS"
 
 Push = Callable[[PushMessagesRequest, LinkState], PushMessagesResponse]
 
@@ -70,8 +81,36 @@ def own_answers_only(push: Push) -> Push:
     return checked
 
 
+def overwrite_what_is_deleted() -> None:
+    """Databases that Flower opens from now on overwrite what is deleted with zeros."""
+    pragmas = (*getattr(sql_mixin, _PRAGMAS), ("secure_delete", "ON"))
+    setattr(sql_mixin, _PRAGMAS, pragmas)
+
+
+def empty_journal(database: Path) -> None:
+    """The database's write-ahead log, where what was deleted stands still, is empty.
+
+    Where somebody reads or writes just now it stays until the next time; a full disk stops nobody here.
+    """
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=rw", uri=True, timeout=1.0)) as connection,
+    ):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _keep_empty(database: Path) -> None:
+    while True:
+        time.sleep(_CLEAN_SECONDS)
+        empty_journal(database)
+
+
 def main() -> None:
     """Run `flower-superlink` with this process's arguments."""
+    overwrite_what_is_deleted()
+    if "--database" in sys.argv:
+        database = Path(sys.argv[sys.argv.index("--database") + 1])
+        threading.Thread(target=_keep_empty, args=(database,), daemon=True).start()
     for handler in logging.getLogger(LOGGER_NAME).handlers:
         handler.addFilter(NothingOfDevices())
     fleet_handlers.push_messages = own_answers_only(fleet_handlers.push_messages)  # type: ignore[assignment]

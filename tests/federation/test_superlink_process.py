@@ -2,20 +2,29 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from flwr.app import Message
 from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import ObjectTree
-from flwr.supercore import log
+from flwr.supercore import log, sql_mixin
 from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME
 from flwr.supercore.error import FlowerError
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 from flwr.supercore.logger import LOGGER_NAME
 from flwr.superlink.servicer.fleet import fleet_handlers
 
 from fedrec.federation.messages import pack_instruction, pack_reply
-from fedrec.federation.superlink_process import NothingOfDevices, own_answers_only, said_of_nobody
+from fedrec.federation.superlink_process import (
+    NothingOfDevices,
+    empty_journal,
+    overwrite_what_is_deleted,
+    own_answers_only,
+    said_of_nobody,
+)
+from fedrec.model.layout import FlatAdapter
 from fedrec.training.client import Reply
 from tests.federation.in_process_superlink import InProcessSuperLink
 from tests.federation.test_grid_engine import an_instruction
@@ -135,3 +144,34 @@ def test_how_long_its_app_took_is_not_believed(link: InProcessSuperLink) -> None
     link.upload(link.nodes[0], answer, took=float("inf"))
     (run,) = link.state.get_run_info(run_ids=[link.run])
     assert run.clientapp_runtime == 0
+
+
+def test_an_update_that_was_taken_and_deleted_is_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_mixin, "SQLITE_PRAGMAS", sql_mixin.SQLITE_PRAGMAS)
+    overwrite_what_is_deleted()
+    database = tmp_path / "superlink.db"
+    superlink = InProcessSuperLink(str(database), nodes=1)
+    store = superlink.state.object_store
+    update = np.random.default_rng(1).normal(size=26_000).astype(np.float32)
+    reply = pack_reply(Reply(client=0, update=update))
+    store.preregister(superlink.run, get_object_tree(reply))
+    for name, each in get_all_nested_objects(reply).items():
+        store.put(name, each.deflate())
+    assert pieces_of(update, tmp_path) > 0
+    store.delete(reply.object_id)
+    empty_journal(database)
+    assert pieces_of(update, tmp_path) == 0
+    assert len(store) == 0
+
+
+def test_a_database_that_is_not_there_or_none_stops_nobody(tmp_path: Path) -> None:
+    empty_journal(tmp_path / "nothing.db")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "other.db").write_bytes(b"no database" * 100)
+    empty_journal(tmp_path / "other.db")
+
+
+def pieces_of(update: FlatAdapter, folder: Path) -> int:
+    """How many pieces of an update stand in the files of a folder."""
+    content, wanted = b"".join(path.read_bytes() for path in folder.iterdir()), update.tobytes()
+    return sum(wanted[start : start + 64] in content for start in range(0, len(wanted) - 64, 1024))
