@@ -1,6 +1,5 @@
-"""A device's record of what it has spent: the chain of `ledger.py`, kept in the encrypted store."""
+"""A device's record of what it has spent: a chain like the server's, kept in the encrypted store."""
 
-import json
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -9,7 +8,7 @@ from fedrec.data.store.folder import usable
 from fedrec.data.store.locks import Lock
 from fedrec.data.store.store import Store
 from fedrec.errors import RefusedError
-from fedrec.privacy.ledger import GENESIS, chain_head, chained_entries, next_line
+from fedrec.privacy.chain import Chain
 
 _LOCK_FILE = "ledger.lock"
 
@@ -30,7 +29,7 @@ class DeviceLedger:
         try:
             if not self._lock.take():
                 raise RefusedError(f"{path} is in use by another process. Wait for it, or stop it.")
-            self._entries = _read(store)
+            self._chain = _read(store)
         except BaseException:
             self._lock.close()
             raise
@@ -50,17 +49,17 @@ class DeviceLedger:
     @property
     def entries(self) -> list[dict[str, Any]]:
         """The events so far, oldest first."""
-        return [entry["event"] for entry in self._entries]
+        return self._chain.events
 
     @property
     def head(self) -> str:
         """The hash of the last entry, which vouches for all before it."""
-        return chain_head(self._entries)
+        return self._chain.head
 
     @property
     def hashes(self) -> set[str]:
         """Every head that this ledger has had, the empty one's included."""
-        return {GENESIS, *(entry["hash"] for entry in self._entries)}
+        return self._chain.hashes
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Put an event on the disk; when this returns, the spending is recorded."""
@@ -68,25 +67,20 @@ class DeviceLedger:
 
     def append_all(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Put events on the disk, all of them or none; when this returns, they are recorded."""
-        entries = list(self._entries)
-        lines = []
-        for event in events:
-            line = next_line(entries, event)
-            lines.append(line.decode())
-            entries.append(json.loads(line))
-        self._store.append_ledger_lines(len(self._entries), lines)
-        self._entries = entries
+        chain, lines = self._chain.continued(events)
+        self._store.append_ledger_lines(len(self._chain), [line.decode() for line in lines])
+        self._chain = chain
 
 
 def read_device_events(store: Store) -> list[dict[str, Any]]:
     """The events of a store's ledger, its chain verified."""
-    return [entry["event"] for entry in _read(store)]
+    return _read(store).events
 
 
 def device_ledger_head(store: Store) -> str:
     """The head hash of a store's ledger, its chain verified."""
-    return chain_head(_read(store))
+    return _read(store).head
 
 
-def _read(store: Store) -> list[dict[str, Any]]:
-    return chained_entries((line.encode() for line in store.ledger_lines()), where=store.path)
+def _read(store: Store) -> Chain:
+    return Chain.of((line.encode() for line in store.ledger_lines()), where=store.path)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fedrec.data.store.store import Store
 from fedrec.errors import RefusedError, VerificationError
+from fedrec.privacy.chain import GENESIS
 from fedrec.privacy.device_ledger import DeviceLedger, device_ledger_head, read_device_events
-from fedrec.privacy.ledger import GENESIS, Ledger
+from fedrec.privacy.ledger import Ledger
 
 EVENTS = [{"mechanism": "toy", "noise_multiplier": 0.5 + number, "text": "é"} for number in range(4)]
 

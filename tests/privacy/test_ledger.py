@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedrec.errors import RefusedError, VerificationError
-from fedrec.privacy.ledger import GENESIS, Ledger, read_events
+from fedrec.privacy.chain import GENESIS
+from fedrec.privacy.ledger import Ledger, read_events
 
 EVENTS = [{"mechanism": "toy", "noise_multiplier": 0.5 + number, "text": "é"} for number in range(4)]
 

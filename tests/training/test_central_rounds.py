@@ -9,7 +9,8 @@ import pytest
 
 from fedrec.errors import VerificationError
 from fedrec.privacy.budget import Budget
-from fedrec.privacy.ledger import GENESIS, ledger_head, read_events
+from fedrec.privacy.chain import GENESIS
+from fedrec.privacy.ledger import ledger_head, read_events
 from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy.randomness import noise_source
 from fedrec.privacy.statement import composed_epsilon, participations

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from fedrec.config import FederationConfig
-from fedrec.errors import FedrecError, VerificationError
+from fedrec.errors import FedrecError, RefusedError, VerificationError
 from fedrec.privacy.accounting import epsilon_of
-from fedrec.privacy.ledger import GENESIS, Ledger, read_events
+from fedrec.privacy.chain import GENESIS
+from fedrec.privacy.ledger import Ledger, read_events
 from fedrec.privacy.statement import check_client_ledgers
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Reply
@@ -386,15 +387,29 @@ def federate(path, fuse):
     return run_rounds(folder, Devices(model, folder, fuse), recipe, ServerState.start(model.flatten()), hooks), folder
 
 
+def put_together(entries):
+    """What was charged per round, whether at its end or in part when it was cut off."""
+    rounds = {}
+    for entry in entries:
+        before = rounds.get(entry["token"], {**entry, "participants": [], "replies": {}})
+        participants = sorted([*before["participants"], *entry["participants"]])
+        rounds[entry["token"]] = {
+            **entry,
+            "participants": participants,
+            "replies": before["replies"] | entry["replies"],
+        }
+    return list(rounds.values())
+
+
 def check_against(uninterrupted, state, folder):
-    """The same adapter; the same ledger but for one entry per interrupted attempt."""
+    """The same adapter; the same charges but for one entry per interrupted attempt."""
     expected_state, expected_folder = uninterrupted
     assert state.adapter.tobytes() == expected_state.adapter.tobytes()
     assert state.first.tobytes() == expected_state.first.tobytes()
     assert folder.state().adapter.tobytes() == expected_state.adapter.tobytes()
     events = read_events(folder.ledger)
     rounds = [event for event in events if "attempt" not in event]
-    assert rounds == read_events(expected_folder.ledger)
+    assert put_together(rounds) == read_events(expected_folder.ledger)
     wasted = [event for event in events if "attempt" in event]
     assert [event["released"] for event in wasted] == ["nothing: interrupted"] * len(wasted)
     assert [record["round"] for record in folder.rounds()] == [1, 2, 3]
@@ -493,6 +508,44 @@ def test_another_reply_to_a_round_that_was_paid_for_is_paid_for_again(tmp_path, 
     other = Toy(odd={2: lambda reply: [Reply(client=2, update=reply.update + 1, attempts=1)]})
     _, folder = run(tmp_path, other, a_recipe(), resume=True)
     assert [entry["participants"] for entry in read_events(folder.ledger)] == [[0, 1, 2, 3], [2]]
+
+
+def test_a_round_that_was_cut_off_is_charged_before_anything_else_happens(tmp_path):
+    """Whatever ends the run then, such as the operator's word."""
+    with pytest.raises(central_worlds.PowerCutError):
+        run(tmp_path, Toy(odd={3: power_cut}), a_recipe())
+    assert read_events(tmp_path / "run" / "ledger.jsonl") == []
+
+    def stop(*_):
+        raise RefusedError("Stopped.")
+
+    hooks = Hooks(measure=nothing, publish=nothing, report=nothing, gate=stop)
+    for _ in range(2):
+        with pytest.raises(RefusedError):
+            run(tmp_path, Toy(), a_recipe(), hooks, resume=True)
+    (entry,) = read_events(tmp_path / "run" / "ledger.jsonl")
+    assert (entry["participants"], entry["released"]) == ([0, 1, 2, 3], "interrupted: round 1 was asked")
+
+
+def test_a_round_that_was_charged_when_it_was_cut_off_names_its_release_and_costs_nothing_more(tmp_path):
+    with pytest.raises(central_worlds.PowerCutError):
+        run(tmp_path, Toy(odd={3: power_cut}), a_recipe())
+    _, folder = run(tmp_path, Toy(), a_recipe(), resume=True)
+    _, last = read_events(folder.ledger)
+    assert (last["participants"], last["released"]) == ([], "adapter of round 1")
+    assert sorted(last["replies"]) == ["0", "1", "2", "3"]
+    assert charged(folder) == dict.fromkeys(range(4), 1)
+
+
+def test_another_reply_after_a_round_was_cut_off_twice_is_paid_for_again(tmp_path, monkeypatch):
+    with pytest.raises(central_worlds.PowerCutError):
+        run(tmp_path, Toy(odd={3: power_cut}), a_recipe())
+    with monkeypatch.context() as patch, pytest.raises(central_worlds.PowerCutError):
+        central_worlds.cut_at_write(patch, "mean.safetensors")
+        run(tmp_path, Toy(), a_recipe(), resume=True)
+    other = Toy(odd={2: lambda reply: [Reply(client=2, update=reply.update + 1, attempts=1)]})
+    _, folder = run(tmp_path, other, a_recipe(), resume=True)
+    assert charged(folder) == {0: 1, 1: 1, 2: 2, 3: 1}
 
 
 def test_a_round_that_was_added_up_is_released_as_it_was_whoever_would_reply_now(tmp_path):

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from fedrec.config import Scenario
 from fedrec.config_file import read_run_config
 from fedrec.errors import ConfigError, DataError, VerificationError
-from fedrec.privacy.ledger import GENESIS, read_events
+from fedrec.privacy.chain import GENESIS
+from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import GaussianSpend, PrivacyPlan, plan_of
 from fedrec.privacy.seal import require_sealed
 from fedrec.release import Manifest, public_key, verify_release
