@@ -139,6 +139,11 @@ class CatalogueFolder:
         return self.path / "run"
 
     @property
+    def was_asked(self) -> bool:
+        """Whether a round of the run ever asked its clients."""
+        return (self.run / "pending.json").exists()
+
+    @property
     def turn(self) -> Path:
         """A lock that whoever runs the catalogue's rounds holds: there is one ledger, and one writer of it."""
         return self.path / "run.lock"

@@ -134,7 +134,9 @@ class Keeper:
         status = round_status(self.registry, name)
         if status is not None and status.phase == "done":
             return "done"
-        if wished(self.registry, name).wish == "stop":
+        # Rounds that were killed while replies came in are owed: they run once more, to pay and to say that they stop.
+        owed = status is not None and status.phase != "stopped" and self.folder.catalogue(name).was_asked
+        if wished(self.registry, name).wish == "stop" and not owed:
             return "stopped"
         return "failing" if kept.failures >= _FAILURES_AT_MOST else "waiting"
 

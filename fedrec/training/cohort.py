@@ -60,7 +60,7 @@ class Cohorts:
         Round 0 is the release of popularity, of which everybody is asked.
         """
         plan = self.recipe.plan
-        pending = self._pending(number)
+        pending = self.pending(number)
         lost = pending and plan and plan.mode == "central" and paid(self.ledger, pending.token)
         if pending and not lost:
             return pending
@@ -73,7 +73,7 @@ class Cohorts:
     def readiness(self, number: int) -> Readiness:
         """Whether there are clients to ask in a round."""
         connected, cohort = self.connected(), self.recipe.federation.cohort
-        if pending := self._pending(number):
+        if pending := self.pending(number):
             there = len(set(connected) & set(pending.cohort))
             return Readiness(connected=len(connected), able=there, needed=min(cohort, len(pending.cohort)), begun=True)
         # Who is able takes a look at the whole ledger: not while too few are there anyway.
@@ -91,7 +91,8 @@ class Cohorts:
         recipe = self.recipe
         return draw_cohort(able, size=recipe.federation.asked, seed=recipe.seed, labels=("cohort", number))
 
-    def _pending(self, number: int) -> Begun | None:
+    def pending(self, number: int) -> Begun | None:
+        """The attempt at a round that was on the disk before this process."""
         found = self.folder.pending(number)
         return Begun(round=number, token=found["token"], cohort=found["cohort"], again=True) if found else None
 

@@ -31,13 +31,33 @@ def pay(
         ]
         _pay_interrupted(ledger, event, collected, written, cap=plan.limits.cap)
         rounds = [entry for entry in written if "attempt" not in entry]
-        owing = _owing(collected, rounds)
-        if owing or not rounds:
+        owing, unseen = _owing(collected, rounds)
+        if owing or unseen or not rounds:
             released = _RELEASED[block.kind].format(collected.round)
             if dropped:
                 released = f"nothing: too few replies in round {collected.round}"
-            replies = {str(client): digest for client, digest in collected.replies.items() if client in owing}
-            ledger.append({**event, "participants": sorted(owing), "replies": replies, "released": released})
+            ledger.append({**event, "participants": sorted(owing), "replies": unseen, "released": released})
+
+
+def settle(
+    ledger: Ledger,
+    plan: PrivacyPlan,
+    blocks: Sequence[Block],
+    *,
+    number: int,
+    token: str,
+    cohort: Sequence[int],
+    guarantee: bool,
+) -> None:
+    """Charge everybody who was asked for a round that was cut off while replies came in, once.
+
+    It is owed whether or not the round goes on; where it does, `pay` writes what is still missing.
+    """
+    for block in blocks:
+        if not any(entry["token"] == token and entry["kind"] == block.kind for entry in ledger.entries):
+            event = plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm)
+            same = {"round": number, "token": token, "guarantee": guarantee, "participants": sorted(cohort)}
+            ledger.append({**event, **same, "replies": {}, "released": f"interrupted: round {number} was asked"})
 
 
 def complete(ledger: Ledger, plan: PrivacyPlan, token: str, blocks: Sequence[Block]) -> None:
@@ -74,14 +94,15 @@ def _pay_interrupted(
             ledger.append({**event, **wasted, "released": "nothing: interrupted"})
 
 
-def _owing(collected: Collected, rounds: Sequence[dict[str, Any]]) -> set[int]:
-    """Who is not charged yet for what it sent.
+def _owing(collected: Collected, rounds: Sequence[dict[str, Any]]) -> tuple[set[int], dict[str, str]]:
+    """Who is not charged yet for what it sent, and the replies that are not on record.
 
     A client that refused before an interruption may have taken part after it; and another
     reply to the same round is other noise, as from a client that lost what it had stored.
     """
     charged = {client for entry in rounds for client in entry["participants"]}
     seen = {(int(client), digest) for entry in rounds for client, digest in entry["replies"].items()}
-    told = {client for client, _ in seen} & collected.replies.keys()
-    again = {client for client in told if (client, collected.replies[client]) not in seen}
-    return {client for client in collected.spent if client not in charged or client in again}
+    unseen = {client: digest for client, digest in collected.replies.items() if (client, digest) not in seen}
+    again = {client for client, _ in seen} & unseen.keys()
+    owing = {client for client in collected.spent if client not in charged or client in again}
+    return owing, {str(client): digest for client, digest in unseen.items()}

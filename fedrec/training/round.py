@@ -64,6 +64,7 @@ def run_rounds(
         require_sealed(folder.ledger, ledger.hashes, folder.seal, key.public_key())
         _require_whole(ledger, folder, state)
         server = RoundServer(folder=folder, engine=engine, recipe=recipe, ledger=ledger)
+        server.settle(state)
         if state.round == 0:
             # Before the first message: a device needs a release to answer it. A released popularity
             # comes with that message's reply, so this release has none yet.

@@ -21,7 +21,7 @@ from fedrec.training.client import Instruction
 from fedrec.training.cohort import Begun, Cohorts
 from fedrec.training.collecting import Collected, Engine, Until, ask
 from fedrec.training.contribution import released_metrics, released_prior
-from fedrec.training.payment import pay
+from fedrec.training.payment import pay, settle
 from fedrec.training.recipe import Recipe, draw_seed
 from fedrec.training.robust import draw_groups
 from fedrec.training.run_folder import KeptMean, RunFolder
@@ -54,6 +54,24 @@ class RoundServer:
     def cohorts(self) -> Cohorts:
         """Who is asked."""
         return Cohorts(folder=self.folder, recipe=self.recipe, ledger=self.ledger, connected=self.engine.clients)
+
+    def settle(self, state: ServerState) -> None:
+        """Whoever was asked for the round after `state` when it was cut off is charged, whether or not it goes on.
+
+        In `local` mode each reply that came is a release to this server. In `central` mode nothing
+        was drawn yet: an attempt is charged before its noise.
+        """
+        plan, begun = self.recipe.plan, self.cohorts.pending(state.round + 1)
+        if plan is not None and plan.mode == "local" and begun is not None:
+            settle(
+                self.ledger,
+                plan,
+                blocks_of(plan, "update", size=len(state.adapter)),
+                number=begun.round,
+                token=begun.token,
+                cohort=begun.cohort,
+                guarantee=self.recipe.noise == "system",
+            )
 
     def round(self, state: ServerState, prior: Floats | None) -> RoundResult:
         """Ask for the round after `state`, pay for it, and return what may be used of it."""

@@ -174,6 +174,28 @@ def test_what_the_operator_stopped_goes_on_when_he_says_so(world: _World) -> Non
     assert world.superlink.started == ["films", "films"]
 
 
+def test_rounds_that_were_killed_while_they_asked_run_once_more_before_they_stop(world: _World) -> None:
+    """They owe what came until then."""
+    world.phase("asking")
+    run = world.folder.catalogue("films").run
+    run.mkdir()
+    (run / "pending.json").touch()
+    world.wish("stop")
+    world.after(4)
+    assert world.superlink.started == ["films"]
+    world.phase("stopped")
+    world.superlink.status[101] = "finished:completed"
+    world.after(1_000)
+    assert world.superlink.started == ["films"]
+
+
+def test_rounds_that_never_asked_anybody_stop_at_once(world: _World) -> None:
+    world.phase("waiting")
+    world.wish("stop")
+    world.after(100)
+    assert world.superlink.started == []
+
+
 def test_a_process_that_never_comes_is_given_up(world: _World) -> None:
     world.after(200)
     assert world.superlink.started == ["films"]

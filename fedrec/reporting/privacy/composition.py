@@ -75,14 +75,16 @@ def _counts(events: Sequence[Event]) -> Facts:
         "popularity": sum(event["kind"] == "popularity" for event in events),
         "metrics": sum(event["kind"] == "metrics" for event in events),
         "interrupted": sum("attempt" in event for event in events),
-        "dropped": sum(is_interrupted(event) and "attempt" not in event for event in events),
+        "dropped": sum("too few replies" in str(event.get("released")) for event in events),
     }
 
 
 def _outcome(event: Event) -> str:
-    if not is_interrupted(event):
-        return "released"
-    return "interrupted attempt" if "attempt" in event else "nothing released: too few replies"
+    if "attempt" in event:
+        return "interrupted attempt"
+    if str(event.get("released")).startswith("interrupted"):
+        return "charged when its round was interrupted"
+    return "nothing released" if is_interrupted(event) else "released"
 
 
 def _earlier(run: EarlierRun, *, delta: float) -> Facts:
