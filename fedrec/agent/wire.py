@@ -7,13 +7,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
-    """The proof that this is the agent: HMAC-SHA256 under its token of `PORT NONCE`, in hexadecimal."""
-
-    proof: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PageAddress:
     """An address that opens the page once, within five minutes."""
 

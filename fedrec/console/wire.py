@@ -7,13 +7,6 @@ from fedrec.console.groups import Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
-    """The proof that this is the service's console: HMAC-SHA256 under its operator token of `PORT NONCE`."""
-
-    proof: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """What was done, in words."""
 

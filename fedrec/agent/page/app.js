@@ -1,6 +1,6 @@
 // Opens the page, and keeps its parts telling the same story.
 
-import { enter, get, isIn, Refused } from "./api.js";
+import { enterByLink, get, isIn, Refused } from "./api.js";
 import { byId } from "./dom.js";
 import { showInterests } from "./interests.js";
 import { onChange, showList } from "./list.js";
@@ -51,7 +51,7 @@ async function everything() {
 }
 
 async function start() {
-  await enter();
+  await enterByLink();
   if (!isIn()) {
     close("Its address works once, so that nobody else can open it.");
     return;

@@ -1,25 +1,19 @@
 """What every route of the agent needs: the engine, and the refusals that its document names."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from fedrec.ondevice.engine import Engine
+from fedrec.web import documented
 from fedrec.web.refusals import NotHereError
 from fedrec.web.sessions import Sessions
-from fedrec.web.wire import Failure
 
-# Said once for every route: what the guard, the reader of requests and the engine may answer.
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Failure, "description": "The body is no JSON."},
-    401: {"model": Failure, "description": "No token or session, or not this agent's."},
-    403: {"model": Failure, "description": "From another host or page, or without the session's secret."},
-    409: {"model": Failure, "description": "The device refuses: a budget, a verification, or nothing to go back to."},
-    413: {"model": Failure, "description": "Larger than one request may be."},
-    422: {"model": Failure, "description": "A field is missing, unknown, or of no sense."},
-    429: {"model": Failure, "description": "Too many requests; `Retry-After` says when to ask again."},
+# And what the engine may answer.
+REFUSALS: documented.Refusals = {
+    **documented.REFUSALS,
+    409: documented.refusal_of("The device refuses: a budget, a verification, or nothing to go back to."),
 }
-MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Failure, "description": "There is no such thing here."}}
 
 
 def engine_of(request: Request) -> Engine:

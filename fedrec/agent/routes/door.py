@@ -1,16 +1,15 @@
 """How callers begin: the proof of who answers, and the ticket that becomes a session."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from fedrec.agent.routes.asking import REFUSALS, Entrance
 from fedrec.agent.schemas import Ticket
-from fedrec.agent.wire import Hello, PageAddress
+from fedrec.agent.wire import PageAddress
 from fedrec.web.access import cookie_of
+from fedrec.web.documented import Nonce
 from fedrec.web.proofs import proof
 from fedrec.web.refusals import NoEntryError
-from fedrec.web.wire import Entered
+from fedrec.web.wire import Entered, Hello
 
 # Where a ticket is shown, and where a caller asks for the proof that this is the agent.
 DOOR = "/session"
@@ -22,7 +21,7 @@ router = APIRouter(prefix="/v1", tags=["page"], responses=REFUSALS)
 
 
 @entrance.get(HELLO)
-def hello(request: Request, nonce: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{16,128}$")]) -> Hello:
+def hello(request: Request, nonce: Nonce) -> Hello:
     """Prove to hold the token, to who holds it too. Ask this on each connection, before you send the token on it."""
     state = request.app.state
     return Hello(proof=proof(state.token, port=state.port, nonce=nonce))

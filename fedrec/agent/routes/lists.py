@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from fedrec.agent import wire
-from fedrec.agent.routes.asking import MISSING, REFUSALS, Device, row_of
+from fedrec.agent.routes.asking import REFUSALS, Device, row_of
 from fedrec.agent.schemas import AnyEvent, Events, ItemEvent, ItemId, Moment, NewItems, Wish, Words
 from fedrec.agent.titles import titles_of
 from fedrec.data.events import Event, Kind
@@ -16,6 +16,7 @@ from fedrec.ondevice.context import Context
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.explain import Reason
 from fedrec.ondevice.vocabulary import quoted, said, shortened
+from fedrec.web.documented import MISSING
 
 router = APIRouter(prefix="/v1", tags=["lists"], responses=REFUSALS)
 

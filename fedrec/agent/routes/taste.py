@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from fedrec.agent import wire
-from fedrec.agent.routes.asking import MISSING, REFUSALS, Device, row_of
+from fedrec.agent.routes.asking import REFUSALS, Device, row_of
 from fedrec.agent.routes.lists import what
 from fedrec.agent.schemas import ClusterChange, FeedbackGiven, LetIn, SettingsChange, Undo
 from fedrec.errors import DataError
 from fedrec.ondevice.engine import Engine
 from fedrec.ondevice.feedback import Action, Feedback
 from fedrec.ondevice.vocabulary import shortened
+from fedrec.web.documented import MISSING
 from fedrec.web.refusals import NotHereError
 
 router = APIRouter(prefix="/v1", tags=["taste"], responses=REFUSALS)

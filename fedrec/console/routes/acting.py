@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from fedrec.console.routes.asking import MISSING, REFUSALS, REFUSED, By, Console, Here, Name
+from fedrec.console.routes.asking import REFUSALS, REFUSED, By, Console, Here, Name
 from fedrec.console.schemas import Promote, RollBack, Stop, Wish
 from fedrec.console.wire import Done
 from fedrec.errors import RefusedError
@@ -11,6 +11,7 @@ from fedrec.registry.channel import release_before
 from fedrec.registry.control import Control, ask
 from fedrec.registry.control import Wish as Wished
 from fedrec.release import signing_key
+from fedrec.web.documented import MISSING
 from fedrec.web.refusals import NotHereError
 
 router = APIRouter(prefix="/console/v1/catalogues/{name}", tags=["acting"], responses=REFUSALS | MISSING | REFUSED)

@@ -1,30 +1,24 @@
 """What every route of the console needs: the view, who asks, and the refusals that its document names."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
 from fedrec.console.live import Live
 from fedrec.console.tickets import Tickets
 from fedrec.console.view import View
+from fedrec.web import documented
 from fedrec.web.access import Access, Caller
 from fedrec.web.guard import CALLER
-from fedrec.web.wire import Failure
 
-# Said once for every route: what the guard, the reader of requests and the registry may answer.
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Failure, "description": "The body is no JSON."},
-    401: {"model": Failure, "description": "No token or session, or not this service's."},
-    403: {"model": Failure, "description": "From another host or page, or without the session's secret."},
-    413: {"model": Failure, "description": "Larger than one request may be."},
-    422: {"model": Failure, "description": "A field is missing, unknown, or of no sense."},
-    429: {"model": Failure, "description": "Too many requests; `Retry-After` says when to ask again."},
-    503: {"model": Failure, "description": "The registry does not answer; ask again."},
+# And what the registry may answer.
+REFUSALS: documented.Refusals = {
+    **documented.REFUSALS,
+    503: documented.refusal_of("The registry does not answer; ask again."),
 }
-MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Failure, "description": "There is no such thing here."}}
-REFUSED: dict[int | str, dict[str, Any]] = {
-    409: {"model": Failure, "description": "The registry refuses, or somebody else changed it meanwhile."}
+REFUSED: documented.Refusals = {
+    409: documented.refusal_of("The registry refuses, or somebody else changed it meanwhile.")
 }
 
 

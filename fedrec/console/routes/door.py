@@ -1,17 +1,16 @@
 """How an operator comes in and leaves: the proof of who answers, the one-time link or the token, the session's end."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from fedrec.console.routes.asking import REFUSALS, Asker, Here
 from fedrec.console.schemas import Entry
-from fedrec.console.wire import Done, Hello
+from fedrec.console.wire import Done
 from fedrec.web.access import cookie_of
+from fedrec.web.documented import Nonce
 from fedrec.web.proofs import proof
 from fedrec.web.refusals import NoEntryError
 from fedrec.web.sessions import same
-from fedrec.web.wire import Entered
+from fedrec.web.wire import Entered, Hello
 
 DOOR = "/console/session"
 HELLO = "/console/hello"
@@ -23,7 +22,7 @@ router = APIRouter(prefix="/console/v1", tags=["session"], responses=REFUSALS)
 
 
 @entrance.get(HELLO)
-def hello(here: Here, nonce: Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{16,128}$")]) -> Hello:
+def hello(here: Here, nonce: Nonce) -> Hello:
     """Prove to hold the operator token, to who holds it too."""
     return Hello(proof=proof(here.tickets.token, port=here.port, nonce=nonce))
 

@@ -7,8 +7,9 @@ from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
 from fedrec.console import wire
-from fedrec.console.routes.asking import MISSING, REFUSALS, Asker, Console, Here, Name
+from fedrec.console.routes.asking import REFUSALS, Asker, Console, Here, Name
 from fedrec.web.access import Caller
+from fedrec.web.documented import MISSING
 from fedrec.web.wire import Failure
 
 router = APIRouter(prefix="/console/v1", tags=["reading"], responses=REFUSALS)
