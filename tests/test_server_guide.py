@@ -15,6 +15,7 @@ import typer
 from fedrec.cli.main import app
 from fedrec.service.orphans import end_leftovers
 from fedrec.service.rendering import proxy_program
+from tests.installed import needs
 from tests.service.doors import free_ports
 
 REPOSITORY = Path(__file__).parents[1]
@@ -70,7 +71,7 @@ def test_messages_that_send_an_operator_to_the_runbook_name_a_part_that_is_there
 @pytest.mark.deploy
 @pytest.mark.slow
 @pytest.mark.timeout(_SECONDS + 60)
-@pytest.mark.skipif(not Path(proxy_program()).exists(), reason="needs nginx")
+@needs(Path(proxy_program()).exists(), "nginx")
 def test_the_trial_of_the_guide_runs_as_it_stands(tmp_path: Path) -> None:
     public, fleet, front = free_ports(3)
     script = "set -eo pipefail\n" + "".join(scripts(GUIDE, section="1. A served round"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedrec.registry.registry import Registry
+from tests.installed import absent
 from tests.ondevice.device_worlds import a_world
 from tests.registry.postgres import Postgres, private_postgres, programs
 from tests.registry.presses import Press
@@ -15,8 +16,8 @@ from tests.registry.presses import Press
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL that really runs."""
     found = programs()
-    if found is None:
-        pytest.skip("PostgreSQL is not installed here")
+    if not found:
+        absent("PostgreSQL")
     with private_postgres(found) as server:
         yield server
 

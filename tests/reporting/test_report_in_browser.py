@@ -1,6 +1,5 @@
 """The report as a person sees it, in a headless Chromium."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,37 +9,15 @@ from selenium.webdriver.common.by import By
 
 from fedrec.reporting.run_report import write_run_report
 from fedrec.reporting.summary import RunSummary
+from tests.web.browsing import IN_A_BROWSER, chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and its chromedriver"),
-]
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    try:
+    with chromium(tmp_path) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 def shown(browser: webdriver.Chrome, path: Path, *, width: int, scheme: str = "light") -> None:

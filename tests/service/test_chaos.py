@@ -21,6 +21,7 @@ from fedrec.privacy.accounting import spending_by_client, worst_epsilon
 from fedrec.privacy.device_ledger import read_device_events
 from fedrec.privacy.ledger import Ledger
 from fedrec.release import public_key, verify_release
+from tests.installed import needs
 from tests.service.deployment import BIN, CATALOGUE, NGINX, Deployment, Plan, until
 from tests.service.faults import Faults, Kept, clock_environment
 from tests.service.wire import Wire
@@ -33,7 +34,7 @@ DISK = "400m"
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.skipif(not NGINX.exists(), reason="no nginx"),
+    needs(NGINX.exists(), "nginx"),
     pytest.mark.timeout(7200),
 ]
 

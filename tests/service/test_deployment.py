@@ -14,12 +14,13 @@ from fedrec.privacy.device_ledger import read_device_events
 from fedrec.privacy.ledger import read_events
 from fedrec.service.config import NetworkConfig
 from fedrec.service.setup import make_service
+from tests.installed import needs
 from tests.service.deployment import CATALOGUE, NGINX, Deployment, Plan, until
 
 pytestmark = [
     pytest.mark.deploy,
     pytest.mark.slow,
-    pytest.mark.skipif(not NGINX.exists(), reason="no nginx"),
+    needs(NGINX.exists(), "nginx"),
     pytest.mark.timeout(900),
 ]
 

@@ -8,12 +8,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fedrec.service.rendering import proxy_program
+from tests.installed import needs
 from tests.service.doors import Door, door
 
 pytestmark = [
     pytest.mark.deploy,
     pytest.mark.slow,
-    pytest.mark.skipif(not Path(proxy_program()).exists(), reason="needs nginx"),
+    needs(Path(proxy_program()).exists(), "nginx"),
 ]
 
 _MIB = 1 << 20

@@ -1,6 +1,5 @@
-"""A page in a headless Chromium, for the walks through the pages of the agent and of the console."""
+"""A page in a headless Chromium: of the agent, of the console, and a report."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +12,8 @@ from selenium.common.exceptions import StaleElementReferenceException, WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
+from tests.installed import CHROMIUM, DRIVER, needs
+
 FLAGS = [
     "--headless=new",
     "--no-sandbox",
@@ -28,7 +27,7 @@ PATIENCE = 20
 
 IN_A_BROWSER = [
     pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Chromium and its chromedriver"),
+    needs(CHROMIUM and DRIVER, "Chromium with its chromedriver"),
 ]
 
 
