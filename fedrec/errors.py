@@ -45,5 +45,9 @@ class BudgetError(RefusedError):
     """The privacy budget or the participation cap would be passed."""
 
 
+class ProtocolError(RefusedError):
+    """Another party's message of a secure aggregation is wrong, repeated, or of another round or stage."""
+
+
 class VerificationError(RefusedError):
     """A hash, a signature or a chain does not match what it vouches for."""
