@@ -1,7 +1,6 @@
 """The privacy guide's commands run and its settings exist."""
 
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from fedrec.config_file import parse_scenario
 from fedrec.privacy_config import Mode
+from tests.cli.commands import fedrec
 
 REPOSITORY = Path(__file__).parents[1]
 GUIDE = (REPOSITORY / "docs" / "privacy.md").read_text(encoding="utf-8")
@@ -18,7 +18,7 @@ PLANS = [line for line in GUIDE.splitlines() if line.startswith(".venv/bin/fedre
 @pytest.mark.slow
 @pytest.mark.parametrize("command", PLANS)
 def test_every_plan_of_the_guide_can_be_made(command: str) -> None:
-    done = subprocess.run(command.split(), cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = fedrec(*command.split()[1:])
     assert done.returncode == 0, done.stderr
 
 

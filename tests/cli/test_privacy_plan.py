@@ -1,9 +1,6 @@
 """`fedrec privacy plan`: what it prints, what it assumes, and what it refuses."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +11,8 @@ from fedrec.errors import FedrecError
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.gaussian import gaussian_epsilon
 from fedrec.privacy.plan import GaussianSpend
+from tests.cli.commands import fedrec, fedrec_process
 
-FEDREC = Path(sys.executable).with_name("fedrec")
 KEYS = {"epsilon", "delta", "noise_multiplier", "accountant", "cross_check", "assumptions"}
 EXTRA = {"epsilon_replace_one", "zcdp_rho", "gdp_mu", "epsilon_rdp", "mode", "participations", "curve"}
 
@@ -231,7 +228,7 @@ def test_a_billion_participations_are_planned_as_fast_as_ten() -> None:
     ],
 )
 def test_the_command_fails_with_one_line_and_exit_code_2(arguments: str, says: str) -> None:
-    done = subprocess.run([FEDREC, "privacy", "plan", *arguments.split()], capture_output=True, text=True, timeout=60)
+    done = fedrec("privacy", "plan", *arguments.split())
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -241,7 +238,7 @@ def test_the_command_fails_with_one_line_and_exit_code_2(arguments: str, says: s
 @pytest.mark.slow
 def test_the_command_prints_one_object_and_nothing_on_stderr() -> None:
     asked = "privacy plan --epsilon 6 --delta 1e-6 --mode local --rounds 4 --local-steps 8 --sampling-rate 0.25 --json"
-    done = subprocess.run([FEDREC, *asked.split()], capture_output=True, text=True, timeout=120)
+    done = fedrec_process(*asked.split())
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert found["epsilon"] <= 6

@@ -1,29 +1,25 @@
 """`fedrec privacy report` from the shell: one object, three files, one line where it refuses."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from fedrec.reporting.privacy.report import schema
+from tests.cli.commands import Done, fedrec, fedrec_process
 from tests.reporting.privacy.runs import CENTRAL, HUBS, a_run, changed
 
 pytestmark = pytest.mark.slow
 
-FEDREC = Path(sys.executable).with_name("fedrec")
 
-
-def report(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [FEDREC, "privacy", "report", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+def report(*arguments: object) -> Done:
+    return fedrec("privacy", "report", *arguments)
 
 
 def test_json_on_stdout_is_the_file_and_obeys_the_schema(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
-    done = report(run, "--json", "--curator", "The board")
+    done = fedrec_process("privacy", "report", run, "--json", "--curator", "The board")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (run / "privacy.json").read_text()
     found = json.loads(done.stdout)

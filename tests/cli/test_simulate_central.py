@@ -14,7 +14,7 @@ from fedrec.data.synthetic import write_world
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.statement import participations
 from fedrec.training.run_folder import read_rounds
-from tests.cli.test_simulate_command import FEDREC, fedrec
+from tests.cli.commands import FEDREC, fedrec
 
 SCENARIO = """
 seed = 4

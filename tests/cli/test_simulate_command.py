@@ -1,8 +1,6 @@
 """The command line end to end on a small world: what is printed, what is written, what is refused."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,8 @@ import pytest
 
 from fedrec.data.synthetic import write_world
 from fedrec.release import public_key, verify_release
+from tests.cli.commands import fedrec, fedrec_process
 
-FEDREC = Path(sys.executable).with_name("fedrec")
 SCENARIO = """
 seed = 4
 [data]
@@ -28,10 +26,6 @@ every = 1
 PRIVATE = '[privacy]\nmode = "local"\nunit = "USER"\nnoise_multiplier = 4.0\nparticipations = 3\n'
 
 
-def fedrec(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([FEDREC, *map(str, arguments)], capture_output=True, text=True, timeout=300)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
@@ -43,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def private(place: Path) -> dict[str, Any]:
-    done = fedrec(
+    done = fedrec_process(
         "simulate", place / "private.toml", "--data", place / "world", "--out", place / "run", "--final", "--json"
     )
     assert done.returncode == 0, done.stderr
@@ -112,7 +106,7 @@ def test_a_changed_release_is_refused_with_exit_code_1(private: dict[str, Any], 
     (first,) = (place / "run" / "releases").glob("00001-*")
     with (first / "MODEL_CARD.md").open("a") as card:
         card.write("better than it is")
-    done = fedrec("evaluate", first, "--data", place / "world")
+    done = fedrec_process("evaluate", first, "--data", place / "world")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "MODEL_CARD.md" in done.stderr
