@@ -157,7 +157,7 @@ def test_an_index_in_memory_has_no_file_to_build_a_graph_over(tmp_path: Path, mo
         build_graph(tmp_path, replace(model, index=Plain()), large=SMALL)  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_just_over_the_limit_nearly_nothing_is_missed(tmp_path: Path) -> None:
     items = LARGE + 1
     large = a_model(tmp_path, items, width=96)

@@ -111,7 +111,7 @@ def test_a_power_cut_at_a_write_is_survived(
     assert kill_and_go_on(tmp_path / "run", place, write=write, monkeypatch=monkeypatch)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(1800)
 def test_a_power_cut_at_any_write_is_survived(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     write = 1

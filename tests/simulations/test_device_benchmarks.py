@@ -20,7 +20,7 @@ def printed(script: str, *arguments: str) -> dict:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_device_benchmark_prints_what_it_promises() -> None:
     report = printed("device.py", "--quick")
     results = report["results"]

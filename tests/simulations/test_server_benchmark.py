@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_the_server_benchmark_prints_what_it_promises() -> None:
     command = [sys.executable, REPOSITORY / "simulations/bench/server.py", "--json", "--quick"]
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=ENVIRONMENT).stdout)
