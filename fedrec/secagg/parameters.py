@@ -36,7 +36,7 @@ class Parameters:
 
     clients: the cohort, n. neighbours: that each client draws, k. threshold: shares that give a secret, t.
     corrupt, dropouts: clients that may collude with the server, or go, at most. least_honest: honest clients in any
-    sum that the server can learn, n_min, but with probability `failure`. least_survivors: below, no sum is revealed.
+    sum that the server can learn, n_min, but with probability `failure`.
     """
 
     clients: int
@@ -49,7 +49,7 @@ class Parameters:
 
     @property
     def least_survivors(self) -> int:
-        """Masked inputs that a round needs."""
+        """Clients that a round needs at every stage, from the first."""
         return self.clients - self.dropouts
 
     @property
@@ -95,7 +95,7 @@ def _complete(clients: int, *, dropouts: int, corrupt: int) -> Parameters:
 
 def _sparse(complete: Parameters) -> Parameters | None:
     """The fewest neighbours that are worth it; None where the complete graph has no more."""
-    low, high = 2, complete.neighbours
+    low, high = 2, complete.least_survivors - 1
     found = None
     while low < high:
         middle = (low + high) // 2
@@ -111,14 +111,16 @@ def _with_neighbours(complete: Parameters, neighbours: int) -> Parameters | None
     """The best threshold for so many neighbours; None where no sum would be safe."""
     n, corrupt = complete.clients, complete.corrupt
     threshold = _threshold(n, neighbours, complete.dropouts)
+    # Neighbours are drawn among those who came to the first stage: the fewer, the likelier a small set.
+    others = complete.least_survivors - 1
     # Honest neighbours say one thing of a client each, corrupt ones both: both secrets take 2 t of k and those.
-    both = math.log(n) + _log_tail(n - 1, corrupt, neighbours, 2 * threshold - neighbours)
+    both = math.log(n) + _log_tail(others, corrupt, neighbours, 2 * threshold - neighbours)
     if threshold < 1 or both > _PRIVACY_FAILURE:
         return None
     failure, honest = math.exp(both + _ROUNDING), n - corrupt
     for size in range(1, honest + 1):
         # Each client of the set draws `threshold` neighbours among the others of the set and the corrupt.
-        closed = size * _log_tail(n - 1, size - 1 + corrupt, neighbours, threshold)
+        closed = size * _log_tail(others, min(size - 1 + corrupt, others), neighbours, threshold)
         more = failure + math.exp(min(_log_choose(honest, size) + closed + _ROUNDING, 0.0))
         if more > math.exp(_PRIVACY_FAILURE):
             break
