@@ -25,7 +25,7 @@ _PRIVACY_FAILURE = math.log(2.0**-40)
 # Of a round that is refused although no more clients dropped out than were planned for; it costs a round, no privacy.
 _ROUND_FAILURE = math.log(2.0**-20)
 # More neighbours cost time and traffic, and let less noise do: enough for so much of the complete graph's count.
-_WORTH = 0.75
+_WORTH = 0.6
 # The logarithms of large factorials are right to 1e-9.
 _ROUNDING = 1e-6
 
