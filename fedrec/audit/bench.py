@@ -7,9 +7,10 @@ from typing import Any, cast
 import numpy as np
 
 from fedrec.audit.canaries import Canaries, canary_model
-from fedrec.config import DataConfig, FederationConfig, Scenario, TrainingConfig
+from fedrec.config import DataConfig, Scenario, TrainingConfig
 from fedrec.data.sequences import Ints
 from fedrec.errors import ConfigError
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.plan import PrivacyPlan, plan_of
 from fedrec.privacy_config import Mode, PrivacyConfig
 from fedrec.training.examples import Example

@@ -15,9 +15,10 @@ import numpy as np
 from fedrec.audit.bench import RELEASES, audited
 from fedrec.audit.path import memory
 from fedrec.audit.world import history_of, random_history, small_model
-from fedrec.config import FederationConfig, ModelConfig, Scenario
+from fedrec.config import ModelConfig, Scenario
 from fedrec.data.sequences import Floats, Ints
 from fedrec.errors import DataError
+from fedrec.federation_config import FederationConfig
 from fedrec.model.adapter import AdaptedModel
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.ledger import read_events

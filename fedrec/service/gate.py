@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fedrec.config import FederationConfig
 from fedrec.errors import RefusedError
+from fedrec.federation_config import FederationConfig
 from fedrec.registry.control import Control
 from fedrec.service.clock import Clock, duration
 from fedrec.service.config import RoundsConfig

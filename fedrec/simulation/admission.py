@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fedrec.config import FederationConfig
 from fedrec.errors import ConfigError
 from fedrec.evaluation.baselines import NAMES
 from fedrec.evaluation.protocol import held_out_users
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy_config import BudgetConfig

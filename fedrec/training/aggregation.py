@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedrec.config import FederationConfig
 from fedrec.errors import OverNormError, UnsafeUpdateError
+from fedrec.federation_config import FederationConfig
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.mechanism import Doubles, clip_update
 from fedrec.training.blocks import Block, total_size

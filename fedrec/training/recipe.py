@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from fedrec.config import FederationConfig
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import NoiseKind

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrec.config import FederationConfig
 from fedrec.data.sequences import Floats
 from fedrec.errors import VerificationError
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.accounting import spending_by_client, worst_epsilon
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.plan import PrivacyPlan

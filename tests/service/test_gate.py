@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fedrec.config import FederationConfig
 from fedrec.errors import RefusedError
+from fedrec.federation_config import FederationConfig
 from fedrec.registry.control import Control, Wish, ask, wished
 from fedrec.registry.registry import Registry
 from fedrec.registry.status import RoundStatus, round_status

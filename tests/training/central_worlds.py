@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrec.config import FederationConfig
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.aggregation import ServerState

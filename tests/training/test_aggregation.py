@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrec.config import FederationConfig
 from fedrec.errors import UnsafeUpdateError
+from fedrec.federation_config import FederationConfig
 from fedrec.training.aggregation import ServerState, UpdateSum
 from fedrec.training.blocks import blocks_of
 from tests.small_worlds import a_central_plan

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.config import FederationConfig
 from fedrec.errors import ConfigError
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.ledger import Ledger, read_events
 from fedrec.privacy.plan import PopularityRelease, PrivacyPlan
 from fedrec.privacy.statement import participations

@@ -5,8 +5,8 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from fedrec.config import FederationConfig
 from fedrec.errors import FedrecError, RefusedError, VerificationError
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.chain import GENESIS
 from fedrec.privacy.ledger import Ledger, read_events
