@@ -307,7 +307,7 @@ TABLES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(TABLES)
 def test_any_table_gives_a_scenario_or_a_config_error(table):
     try:

@@ -163,7 +163,7 @@ def test_gradients_of_examples_equal_those_of_vmap(world):
     assert close(hooked(lab), vmapped(lab))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), people=st.integers(1, 12), items=st.integers(9, 16), positions=st.integers(1, 12))
 def test_gradients_of_examples_are_right_for_any_shape(seed, people, items, positions):
     lab = a_laboratory(ALL_RANKS, heads=ALL_HEADS, seed=seed, people=people, items=items, positions=positions)
@@ -242,7 +242,7 @@ def moves(lab, unit, plan, loss_of=None):
     return float((whole - clipped_sum(lab, left, plan, loss_of)).norm())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     people=st.integers(1, 8),
@@ -398,7 +398,7 @@ def test_memory_that_one_person_exhausts_is_that_persons_loss(fault):
     assert close(sound_sum(lab, lab.examples, plan, exhausted), sound_sum(lab, rest, plan))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), people=st.integers(1, 6), unit=st.integers(0, 5), how=st.sampled_from(RUINS))
 def test_private_steps_move_by_at_most_the_clip_norm_when_one_person_raises(seed, people, unit, how):
     lab = a_laboratory({"history_proj": 6}, people=people, seed=seed)
@@ -460,7 +460,7 @@ def hub(seed, people=5):
     return [a_random_history(draw, int(draw.integers(2, 14))) for _ in range(people)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), person=st.integers(0, 4))
 def test_user_units_one_person_of_a_hub_is_one_unit(seed, person):
     histories = hub(seed)
@@ -480,7 +480,7 @@ def test_user_units_one_person_of_a_hub_is_one_unit(seed, person):
     assert float(moved.norm()) <= 0.1 * (1 + 1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), chosen=st.integers(0, 11), days=st.sampled_from([7, 30]))
 def test_segment_units_one_interval_of_a_person_is_one_unit(seed, chosen, days):
     (history,) = hub(seed, people=1)
