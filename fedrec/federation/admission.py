@@ -16,6 +16,7 @@ from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import ApiErrorCode, FlowerError
 
 from fedrec.errors import DataError, RefusedError
+from fedrec.federation.control_secret import ShowingSecret, secret_in
 
 T = TypeVar("T")
 _UNREGISTERED, _ONLINE = "unregistered", "online"
@@ -72,13 +73,16 @@ class Admission:
 
 
 @contextmanager
-def admission(address: str, *, authority: Path) -> Iterator[Admission]:
-    """The admission of the SuperLink at HOST:PORT, whose certificate this authority vouches for."""
+def admission(address: str, *, authority: Path, secret: Path) -> Iterator[Admission]:
+    """The admission of the SuperLink at HOST:PORT, whose certificate this authority vouches for.
+
+    secret: the file with what the SuperLink asks for; raises VerificationError where it holds nothing.
+    """
     client = ControlHttpClient.from_server_address(
         address,
         insecure=False,
         root_certificates=authority.read_bytes(),
-        interceptors=[],
+        interceptors=[ShowingSecret(secret_in(secret))],
     )
     try:
         yield Admission(client, address)

@@ -1,4 +1,5 @@
-"""Flower's SuperLink in a process that keeps nothing of a device, and takes from a node its own answers alone.
+"""Flower's SuperLink in a process that keeps nothing of a device, takes from a node its own answers alone, and obeys
+nobody on its machine but the service.
 
 Flower logs what it refuses with the key, the ids and the words of whoever asked. Of what a node pushes it believes
 the sender that the message names, and takes messages that nobody asked for. What it deletes stays in its database's
@@ -6,6 +7,7 @@ files until something else is written there: in `central` mode, updates without 
 """
 
 import logging
+import os
 import re
 import sqlite3
 import sys
@@ -21,8 +23,13 @@ from flwr.server.superlink.linkstate import LinkState
 from flwr.supercore import sql_mixin
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.logger import LOGGER_NAME
+from flwr.superlink import extensions
 from flwr.superlink.cli import flower_superlink
 from flwr.superlink.servicer.fleet import fleet_handlers
+from starlette.middleware import Middleware
+
+from fedrec.errors import FedrecError
+from fedrec.federation.control_secret import OnlyWithSecret, secret_from
 
 # Of what is refused: where, and the number or the kind. The rest is of whoever asked, or of the database.
 _REFUSAL = re.compile(r"(\[/v1/[a-z/-]+\]\[\w+:\w+\]).*", re.DOTALL)
@@ -33,6 +40,8 @@ _LARGEST_TREE = 1_280
 
 _CLEAN_SECONDS = 30.0
 _PRAGMAS = "SQLITE_PRAGMAS"
+# Flower's control API a second time, over gRPC on a port of its own, where nobody is asked for a secret.
+_SECOND_CONTROL = "FLWR_INTERNAL_GRPC_CONTROL_API"
 
 Push = Callable[[PushMessagesRequest, LinkState], PushMessagesResponse]
 
@@ -105,8 +114,19 @@ def _keep_empty(database: Path) -> None:
         empty_journal(database)
 
 
+def ask_for_secret(secret: str) -> None:
+    """A SuperLink that is made from now on does what is asked on its control API for who shows the secret."""
+    # The outermost place that Flower keeps for others: what is refused here, nothing of Flower has read.
+    extensions.get_middleware = lambda: (Middleware(OnlyWithSecret, secret=secret),)
+    os.environ.pop(_SECOND_CONTROL, None)
+
+
 def main() -> None:
     """Run `flower-superlink` with this process's arguments."""
+    try:
+        ask_for_secret(secret_from(os.environ))
+    except FedrecError as error:
+        sys.exit(f"error: {error}")
     overwrite_what_is_deleted()
     if "--database" in sys.argv:
         database = Path(sys.argv[sys.argv.index("--database") + 1])

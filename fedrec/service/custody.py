@@ -22,8 +22,9 @@ def loose_secrets(folder: ServiceFolder) -> list[Path]:
 
 def missing_secrets(folder: ServiceFolder) -> list[Path]:
     """Those without which a service does not run as it should."""
-    needed = (folder.signing_key, folder.operator_token, folder.superexec_secret, folder.server_key)
-    return [path for path in needed if not path.is_file()]
+    own = (folder.signing_key, folder.server_key)
+    shared = (folder.operator_token, folder.superexec_secret, folder.control_secret)
+    return [path for path in (*own, *shared) if not path.is_file()]
 
 
 def require_custody(folder: ServiceFolder) -> None:

@@ -98,7 +98,7 @@ def _least_number(folder: ServiceFolder, catalogue: str) -> int:
 def _settle(folder: ServiceFolder, registry: Registry) -> list[str]:
     _publish_directories(folder, registry)  # first: a revoked key is not vouched for, whoever answers
     address, authority = connection(folder)
-    with admission(address, authority=authority) as superlink:
+    with admission(address, authority=authority, secret=folder.control_secret) as superlink:
         notes = _admit(superlink, registry)
         _dismiss(superlink, registry)
     _publish_directories(folder, registry)

@@ -77,6 +77,11 @@ class ServiceFolder:
         return self.keys / "superexec.secret"
 
     @property
+    def control_secret(self) -> Path:
+        """Shown to the SuperLink by whoever starts and stops its runs."""
+        return self.keys / "control.secret"
+
+    @property
     def deploy(self) -> Path:
         """What other programs are started with: the proxy's config, units, a compose file."""
         return self.path / "deploy"

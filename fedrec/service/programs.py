@@ -105,7 +105,7 @@ def _superlink(folder: ServiceFolder, network: NetworkConfig) -> list[str]:
 
 def _superexec(folder: ServiceFolder, network: NetworkConfig) -> list[str]:
     return [
-        str(program("flower-superexec")),
+        *(sys.executable, "-m", "fedrec.federation.superexec_process"),
         *("--runtime-api-address", f"{LOOPBACK}:{network.fleet_port}"),
         *("--root-certificates", str(folder.ca_certificate)),
         *("--superexec-auth-secret-file", str(folder.superexec_secret)),

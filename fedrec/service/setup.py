@@ -72,7 +72,8 @@ def replace_authority(folder: ServiceFolder, *, now: datetime) -> None:
 
 def _make_secrets(folder: ServiceFolder) -> None:
     signing_key(folder.signing_key)
-    write_atomically(folder.operator_token, f"{secrets.token_urlsafe(_SECRET_BYTES)}\n".encode(), mode=0o600)
+    for path in (folder.operator_token, folder.control_secret):
+        write_atomically(path, f"{secrets.token_urlsafe(_SECRET_BYTES)}\n".encode(), mode=0o600)
     write_atomically(folder.superexec_secret, secrets.token_bytes(_SECRET_BYTES), mode=0o600)
     password = secrets.token_urlsafe(_SECRET_BYTES)
     # For PostgreSQL in the compose file: one for the database, one as its clients read it.

@@ -1,6 +1,7 @@
 """What a service tells its SuperLink and asks of it: calls of the `flwr` command, whose faults are one line here.
 
-The command answers in JSON, with exit code 0 also where it was refused: what counts is what it says.
+The command shows the service's secret, which it reads from the file that its environment names. It answers in JSON,
+with exit code 0 also where it was refused: what counts is what it says.
 """
 
 import json
@@ -87,6 +88,7 @@ def flower_environment(folder: ServiceFolder) -> dict[str, str]:
     """The environment of Flower's processes of this service: its connection, and nothing that leaves the machine."""
     return os.environ | {
         "FLWR_HOME": str(folder.flower_home.resolve()),
+        "FEDREC_CONTROL_SECRET_FILE": str(folder.control_secret.resolve()),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -103,7 +105,7 @@ def _run(table: Mapping[str, Any]) -> ServedRun:
 
 def _ask(folder: ServiceFolder, *words: str) -> Mapping[str, Any]:
     """What the command answers; raises SuperLinkRefusedError where it was refused, DataError where nobody answered."""
-    command = [str(Path(sys.executable).parent / "flwr"), *words, "--format", "json"]
+    command = [sys.executable, "-m", "fedrec.federation.control_command", *words, "--format", "json"]
     asked = " ".join(words[:2])
     try:
         done = subprocess.run(
@@ -111,8 +113,6 @@ def _ask(folder: ServiceFolder, *words: str) -> Mapping[str, Any]:
         )
     except subprocess.TimeoutExpired:
         raise _silent(folder, asked, f"no answer within {_SECONDS} seconds") from None
-    except FileNotFoundError:
-        raise DataError("The command `flwr` is missing beside this Python. Install fedrec[server].") from None
     answer = _json(done.stdout)
     if answer.get("success") is True:
         return answer

@@ -66,7 +66,7 @@ def measured(*, nodes: int, polls: int) -> dict[str, Any]:
         address, authority = connection(folder)
         before = _memory(superlink)
         keys = [ec.generate_private_key(ec.SECP384R1()) for _ in range(nodes)]
-        with admission(address, authority=authority) as admitting:
+        with admission(address, authority=authority, secret=folder.control_secret) as admitting:
             for key in keys:
                 admitting.admit(public_key_to_bytes(key.public_key()))
         clients = [_client(stack, key, deployment.address, authority) for key in keys]

@@ -41,7 +41,7 @@ def test_a_key_that_others_can_read_is_bad(folder: ServiceFolder, name: str) -> 
     assert name in found.says
 
 
-@pytest.mark.parametrize("name", ["signing.key", "operator.token", "superexec.secret", "server.key"])
+@pytest.mark.parametrize("name", ["signing.key", "operator.token", "superexec.secret", "control.secret", "server.key"])
 def test_a_key_that_is_gone_is_bad(folder: ServiceFolder, name: str) -> None:
     (folder.keys / name).unlink()
     assert [finding for finding in _bad(folder) if name in finding.says]

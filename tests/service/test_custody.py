@@ -20,7 +20,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> ServiceFolder:
     return make_service(tmp_path_factory.mktemp("made") / "service", network=network, now=datetime.now(UTC))
 
 
-@pytest.mark.parametrize("name", ["signing.key", "superexec.secret", "server.key", "operator.token"])
+@pytest.mark.parametrize("name", ["signing.key", "superexec.secret", "control.secret", "server.key", "operator.token"])
 def test_a_service_whose_secret_is_gone_does_not_run(made: ServiceFolder, name: str) -> None:
     secret = made.keys / name
     away = secret.rename(secret.with_suffix(".away"))

@@ -177,7 +177,7 @@ def test_a_real_superlink_follows_the_registry(folder, registry, tmp_path) -> No
     first, second, later, unknown = (Person() for _ in range(4))
     with a_superlink(folder, tmp_path / "superlink.log"):
         address, authority = connection(folder)
-        with admission(address, authority=authority) as superlink:
+        with admission(address, authority=authority, secret=folder.control_secret) as superlink:
             assert [enrolled(folder, registry, each).nodes[0].client for each in (first, second)] == [0, 1]
             assert set(superlink.admitted()) == {first.flower_key, second.flower_key}
             assert directory_of(folder, registry).entries == {0: first.key, 1: second.key}
@@ -213,5 +213,5 @@ def test_a_real_superlink_follows_the_registry(folder, registry, tmp_path) -> No
         path.unlink()
     with a_superlink(folder, tmp_path / "superlink.log"):
         assert settle(folder, registry) == []
-        with admission(address, authority=authority) as superlink:
+        with admission(address, authority=authority, secret=folder.control_secret) as superlink:
             assert set(superlink.admitted()) == {later.flower_key}

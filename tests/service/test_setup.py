@@ -60,7 +60,15 @@ def test_every_setting_stands_in_the_file_with_its_default(folder: ServiceFolder
 
 def test_the_secrets_of_two_services_differ(folder: ServiceFolder, tmp_path: Path) -> None:
     other = make_service(tmp_path / "other", network=NETWORK, now=NOW)
-    for name in ("ca.key", "server.key", "signing.key", "operator.token", "superexec.secret", "database.password"):
+    for name in (
+        "ca.key",
+        "server.key",
+        "signing.key",
+        "operator.token",
+        "superexec.secret",
+        "control.secret",
+        "database.password",
+    ):
         assert (folder.keys / name).read_bytes() != (other.keys / name).read_bytes(), name
 
 

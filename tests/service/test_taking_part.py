@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -130,7 +131,8 @@ def asked_in_a_run(folder: Path, service: ServiceFolder, device: Path) -> list[d
     (app / "client_app.py").write_text(CLIENT_APP.format(trace=str(folder / "ran")))
     (app / "server_app.py").write_text(SERVER_APP)
     settings = f'device="{device}" out="{out}"'
-    command = [BIN / "flwr", "run", app, "service", "--run-config", settings, "--format", "json"]
+    flwr = (sys.executable, "-m", "fedrec.federation.control_command")
+    command = [*flwr, "run", app, "service", "--run-config", settings, "--format", "json"]
     environment = os.environ | flower_environment(service)
     started = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(started.stdout)["success"], started.stdout
