@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.errors import DataError
+from fedrec.reporting.cards import cost_card, privacy_card, privacy_facts, quality_card, terms
 from fedrec.reporting.charts import Chart, Curve, Dot, epsilon_chart, interval_chart, rounds_chart
 from fedrec.reporting.figures import (
     ABSENT,
     METRICS,
     Interval,
-    bytes_text,
     count_text,
-    delta_text,
     epsilon_text,
     number,
     seconds_text,
@@ -26,9 +25,8 @@ from fedrec.reporting.frame import STYLE, render
 from fedrec.reporting.page import TEMPLATE
 from fedrec.reporting.privacy import words
 from fedrec.reporting.summary import Method, Privacy, RunSummary, methods
-from fedrec.reporting.verdict import HEADLINE_METRIC, Verdict, give_verdict, what_was_done
+from fedrec.reporting.verdict import HEADLINE_METRIC, give_verdict, what_was_done
 
-Facts = list[tuple[str, str]]
 ROUND_COLUMNS = ("Round", "Asked", "Replies", "Failures", "Update norm", "NDCG@10", "Epsilon", "Time")
 
 
@@ -58,8 +56,8 @@ def run_report(runs: Sequence[RunSummary], *, title: str) -> str:
         done=what_was_done(verdict.run),
         trust=words.trust_sentence(verdict.run.privacy.mode),
         alarms=_alarms(runs),
-        cards=[_quality_card(verdict), _privacy_card(verdict.run.privacy), _cost_card(verdict.run)],
-        terms=_terms(verdict.run.privacy) if verdict.run.privacy.noised else [],
+        cards=[quality_card(verdict), privacy_card(verdict.run.privacy), cost_card(verdict.run)],
+        terms=terms(verdict.run.privacy) if verdict.run.privacy.noised else [],
         tables=[_table(runs, split) for split in ("test", "validation") if methods(runs, split=split)],
         positives=verdict.run.text("positives").rstrip("."),
         charts=_charts(runs, verdict.split),
@@ -105,78 +103,6 @@ def _alarms(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
         {"heading": notice.heading, "text": f"{', '.join(names)}: {notice.text}" if len(runs) > 1 else notice.text}
         for notice, names in about.items()
     ]
-
-
-def _quality_card(verdict: Verdict) -> dict[str, Any]:
-    facts: Facts = []
-    if verdict.rival:
-        facts.append(("Best baseline", str(verdict.rival_figure)))
-    if verdict.twin:
-        facts.append(("Non-private twin", str(verdict.twin)))
-    for metric, name in METRICS.items():
-        interval = verdict.run.metric(metric, split=verdict.split)
-        if interval and metric != HEADLINE_METRIC:
-            facts.append((name, str(interval)))
-    figure = share(verdict.figure.value) if verdict.figure else ABSENT
-    beside = verdict.figure.bounds if verdict.figure else ""
-    return {"heading": f"NDCG@10, {verdict.split} item", "figure": figure, "beside": beside, "facts": facts}
-
-
-def _grade(privacy: Privacy) -> str:
-    """Epsilon in words; the scale is about whole people, so a slice of one is not graded."""
-    epsilon = privacy.spend.epsilon
-    return "" if epsilon is None or privacy.unit != "USER" else words.epsilon_words(epsilon)
-
-
-def _privacy_card(privacy: Privacy) -> dict[str, Any]:
-    if not privacy.noised:
-        return {"heading": "Privacy", "figure": "none", "beside": "no noise, no epsilon", "facts": []}
-    epsilon = privacy.spend.epsilon
-    grade = _grade(privacy)
-    beside = f"per {privacy.unit}" + (f", {grade}" if grade else "")
-    heading = "Epsilon" if privacy.guarantee else "Epsilon of the plan, not a guarantee"
-    return {"heading": heading, "figure": epsilon_text(epsilon), "beside": beside, "facts": _spent(privacy)}
-
-
-def _terms(privacy: Privacy) -> Facts:
-    """What an epsilon assumes, in sentences."""
-    facts = [
-        ("Adjacency", privacy.adjacency),
-        ("Sampling", privacy.spend.sampling),
-        ("Accountant", privacy.spend.accountant),
-    ]
-    return [(name, value) for name, value in facts if value]
-
-
-def _spent(privacy: Privacy) -> Facts:
-    spend = privacy.spend
-    facts = [
-        ("Delta", delta_text(spend.delta)),
-        ("Replace-one", epsilon_text(spend.epsilon_replace_one) if spend.epsilon_replace_one is not None else ""),
-        ("Participations", _optional(spend.participations)),
-        ("Participation cap", _optional(privacy.noise.participation_cap)),
-    ]
-    return [(name, value) for name, value in facts if value]
-
-
-def _optional(amount: float | None) -> str:
-    return "" if amount is None else f"{amount:,.4g}"
-
-
-def _cost_card(run: RunSummary) -> dict[str, Any]:
-    facts = [
-        ("Rounds", count_text(run.amount("rounds"))),
-        ("Shared parameters", count_text(run.amount("shared_parameters"))),
-        ("Time", seconds_text(run.amount("seconds"))),
-    ]
-    asked = sum(int(line.get("asked") or 0) for line in run.rounds)
-    if asked:
-        replies = sum(int(line.get("replies") or 0) for line in run.rounds)
-        facts.append(("Replies", f"{count_text(replies)} of {count_text(asked)}"))
-    facts += [(f"Failed: {code}", count_text(count)) for code, count in sorted(run.failures.items())]
-    known = [(name, value) for name, value in facts if value != ABSENT]
-    figure = bytes_text(run.amount("bytes_per_client_round"))
-    return {"heading": "Cost", "figure": figure, "beside": "per client and round", "facts": known}
 
 
 def _table(runs: Sequence[RunSummary], split: str) -> dict[str, Any]:
@@ -281,7 +207,7 @@ def _run_view(run: RunSummary, *, same_as: str) -> dict[str, Any]:
         "name": run.name,
         "tag": _tag(privacy),
         "trust": words.trust_sentence(privacy.mode),
-        "privacy": _privacy_facts(privacy),
+        "privacy": privacy_facts(privacy),
         "same_as": same_as,
         "covers": privacy.covers,
         "does_not_cover": privacy.does_not_cover,
@@ -292,24 +218,6 @@ def _run_view(run: RunSummary, *, same_as: str) -> dict[str, Any]:
         "config": run.text("config").strip(),
         "versions": sorted(versions.items()) if isinstance(versions, Mapping) else [],
     }
-
-
-def _privacy_facts(privacy: Privacy) -> Facts:
-    if not privacy.noised:
-        return []
-    epsilon = privacy.spend.epsilon
-    grade = _grade(privacy)
-    word = f" ({grade})" if grade else ""
-    unit = f"{privacy.unit}: {privacy.unit_text}"
-    noise = [
-        ("Clip norm", _optional(privacy.noise.clip_norm)),
-        ("Noise multiplier", _optional(privacy.noise.noise_multiplier)),
-    ]
-    facts = [("Epsilon", epsilon_text(epsilon) + word), ("Unit", unit), *(_spent(privacy) + _terms(privacy))]
-    facts += [(name, value) for name, value in noise if value]
-    return [
-        (name, f"{value}: {words.adjacency_words(value)}" if name == "Adjacency" else value) for name, value in facts
-    ]
 
 
 def _round_row(line: Mapping[str, Any]) -> tuple[str, ...]:
