@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 from fedrec.errors import VerificationError
+from fedrec.files import sync_folder
 from fedrec.service.folder import ServiceFolder
 
 _OPEN = (".crt", ".pub")
@@ -25,6 +26,21 @@ def missing_secrets(folder: ServiceFolder) -> list[Path]:
     own = (folder.signing_key, folder.server_key)
     shared = (folder.operator_token, folder.superexec_secret, folder.control_secret)
     return [path for path in (*own, *shared) if not path.is_file()]
+
+
+def settled_noise_key(folder: ServiceFolder, catalogue: str) -> Path:
+    """Where the key of a run's noise lies: with the other keys; one that still lay in the run's folder was moved there.
+
+    Raises VerificationError where there are two: one of them is of another run.
+    """
+    key, old = folder.noise_key(catalogue), folder.catalogue(catalogue).old_noise_key
+    if old.exists():
+        if key.exists():
+            raise VerificationError(f"{key} and {old} are both there. Put away the one that is not of this run.")
+        old.rename(key)
+        sync_folder(key.parent)
+        sync_folder(old.parent)
+    return key
 
 
 def require_custody(folder: ServiceFolder) -> None:

@@ -63,6 +63,10 @@ class ServiceFolder:
     def operator_token(self) -> Path:
         return self.keys / "operator.token"
 
+    def noise_key(self, catalogue: str) -> Path:
+        """What the noise of a catalogue's run is kept under: not beside it, so that a copy of the run opens nothing."""
+        return self.keys / f"noise-{catalogue}.key"
+
     @property
     def superlink_database(self) -> Path:
         return self.path / "superlink.db"
@@ -142,6 +146,11 @@ class CatalogueFolder:
     @property
     def run(self) -> Path:
         return self.path / "run"
+
+    @property
+    def old_noise_key(self) -> Path:
+        """Where an older version kept the key of the run's noise."""
+        return self.run / "noise.key"
 
     @property
     def was_asked(self) -> bool:

@@ -25,6 +25,7 @@ from fedrec.service.admission import admit
 from fedrec.service.clock import Clock
 from fedrec.service.config import RoundsConfig, artifacts_url, database_url, load_service
 from fedrec.service.continuing import require_latest, require_only_run
+from fedrec.service.custody import settled_noise_key
 from fedrec.service.folder import CatalogueFolder, ServiceFolder
 from fedrec.service.gate import Gate, StoppedError
 from fedrec.service.logs import open_log
@@ -72,6 +73,7 @@ def serve_catalogue(service: Path, catalogue: str, grid: Grid, *, clock: Clock =
     with turn(place), opened as registry:
         standing = Standing(registry, catalogue, rounds=scenario.federation.rounds, clock=clock, log=log)
         with standing.faults():
+            noise_key = settled_noise_key(folder, catalogue)
             served = Served(
                 catalogue=place,
                 scenario=scenario,
@@ -81,12 +83,12 @@ def serve_catalogue(service: Path, catalogue: str, grid: Grid, *, clock: Clock =
                 standing=standing,
                 clock=clock,
             )
-            return _serve(served, grid)
+            return _serve(served, grid, noise_key=noise_key)
 
 
-def _serve(served: Served, grid: Grid) -> Outcome:
+def _serve(served: Served, grid: Grid, *, noise_key: Path) -> Outcome:
     foundation = _foundation(served)
-    run = RunFolder(served.catalogue.run, config_text(foundation), resume=True)
+    run = RunFolder(served.catalogue.run, config_text(foundation), resume=True, noise_key=noise_key)
     recipe = recipe_of(foundation, run_id=run.id())
     _require_continued(served, foundation, run)
     _show_signer(run, served.key)

@@ -38,10 +38,14 @@ class KeptMean:
 
 
 class RunFolder:
-    """Paths and durable state of one run. Raises ConfigError where a run must not start."""
+    """Paths and durable state of one run. Raises ConfigError where a run must not start.
 
-    def __init__(self, path: Path, config: str, *, resume: bool) -> None:
+    noise_key: the file of the key that the noise is kept under; in the folder itself unless it is said.
+    """
+
+    def __init__(self, path: Path, config: str, *, resume: bool, noise_key: Path | None = None) -> None:
         self.path = path
+        self.noise_key = noise_key or path / "noise.key"
         existing = path / "config.toml"
         if existing.exists():
             if not resume:
@@ -76,10 +80,6 @@ class RunFolder:
     @property
     def noise(self) -> Path:
         return self.path / "noise.bin"
-
-    @property
-    def noise_key(self) -> Path:
-        return self.path / "noise.key"
 
     def id(self) -> str:
         """Tells this run from any other; drawn on first use, where the run's key is that of many.

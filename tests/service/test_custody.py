@@ -1,5 +1,6 @@
 """Secrets of a service are there, and the owner's alone, or it does not run."""
 
+import shutil
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from fedrec.errors import VerificationError
 from fedrec.service.config import NetworkConfig
-from fedrec.service.custody import loose_secrets, missing_secrets, secrets_of
+from fedrec.service.custody import loose_secrets, missing_secrets, secrets_of, settled_noise_key
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.running import run_service
 from fedrec.service.setup import make_service
@@ -42,6 +43,26 @@ def test_a_service_whose_secret_others_can_read_does_not_run(made: ServiceFolder
             run_service(made, once=True, stopping=threading.Event())
     finally:
         secret.chmod(0o600)
+
+
+def test_a_noise_key_lies_with_the_other_keys_and_an_old_one_is_moved_there(made: ServiceFolder) -> None:
+    old, key = made.catalogue("films").old_noise_key, made.keys / "noise-films.key"
+    old.parent.mkdir(parents=True)
+    assert settled_noise_key(made, "films") == key
+    assert not key.exists()
+    old.write_bytes(b"k" * 32)
+    try:
+        assert settled_noise_key(made, "films").read_bytes() == b"k" * 32
+        assert not old.exists()
+        assert settled_noise_key(made, "films") == key
+        key.chmod(0o640)
+        assert loose_secrets(made) == [key]
+        old.write_bytes(b"l" * 32)
+        with pytest.raises(VerificationError, match="both there"):
+            settled_noise_key(made, "films")
+    finally:
+        key.unlink()
+        shutil.rmtree(made.catalogue("films").path)
 
 
 def test_a_service_that_was_just_made_keeps_its_secrets(made: ServiceFolder) -> None:

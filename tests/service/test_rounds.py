@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from fedrec.errors import ConfigError, DataError, RefusedError
+from fedrec.errors import ConfigError, DataError, RefusedError, VerificationError
 from fedrec.privacy.statement import check_client_ledgers, participations
 from fedrec.release import public_key, verify_release
 from fedrec.reporting.privacy.report import privacy_report
-from tests.service.devices import Place, Service
+from tests.service.devices import NAME, Place, Service
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cached")]
 
@@ -240,6 +240,21 @@ def test_what_devices_would_refuse_is_refused_before_anything_is_made(
     assert not service.catalogue.run.exists()
     assert service.status().phase == "failed"
     assert words in service.status().message
+
+
+def test_a_copy_of_a_run_does_not_open_its_noise_and_without_the_key_it_does_not_go_on(
+    tmp_path: Path, place: Place
+) -> None:
+    service = Service(tmp_path, place)
+    service.devices.before = lambda _: service.wish("stop")
+    assert service.serve() == "stopped"
+    key = service.folder.noise_key(NAME)
+    assert key.exists()
+    assert not list(service.catalogue.run.rglob("noise*.key"))
+    key.unlink()
+    service.wish("run")
+    with pytest.raises(VerificationError, match=r"noise-.*\.key is missing"):
+        service.serve()
 
 
 def test_a_lost_signing_key_is_said_and_never_made_anew(tmp_path: Path, place: Place) -> None:
