@@ -51,10 +51,12 @@ def settle(
 ) -> None:
     """Charge everybody who was asked for a round that was cut off while replies came in, once.
 
-    It is owed whether or not the round goes on; where it does, `pay` writes what is still missing.
+    It is owed whether or not the round goes on; where it does, `pay` writes what is still missing. An attempt of
+    one client that was charged before the power went pays for nobody's reply.
     """
+    charged = {entry["kind"] for entry in ledger.entries if entry["token"] == token and "attempt" not in entry}
     for block in blocks:
-        if not any(entry["token"] == token and entry["kind"] == block.kind for entry in ledger.entries):
+        if block.kind not in charged:
             event = plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm)
             same = {"round": number, "token": token, "guarantee": guarantee, "participants": sorted(cohort)}
             ledger.append({**event, **same, "replies": {}, "released": f"interrupted: round {number} was asked"})

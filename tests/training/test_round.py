@@ -510,14 +510,16 @@ def test_another_reply_to_a_round_that_was_paid_for_is_paid_for_again(tmp_path, 
     assert [entry["participants"] for entry in read_events(folder.ledger)] == [[0, 1, 2, 3], [2]]
 
 
+def stop(*_):
+    """A gate whose operator lets no further round begin."""
+    raise RefusedError("Stopped.")
+
+
 def test_a_round_that_was_cut_off_is_charged_before_anything_else_happens(tmp_path):
     """Whatever ends the run then, such as the operator's word."""
     with pytest.raises(central_worlds.PowerCutError):
         run(tmp_path, Toy(odd={3: power_cut}), a_recipe())
     assert read_events(tmp_path / "run" / "ledger.jsonl") == []
-
-    def stop(*_):
-        raise RefusedError("Stopped.")
 
     hooks = Hooks(measure=nothing, publish=nothing, report=nothing, gate=stop)
     for _ in range(2):
@@ -535,6 +537,29 @@ def test_a_round_that_was_charged_when_it_was_cut_off_names_its_release_and_cost
     assert (last["participants"], last["released"]) == ([], "adapter of round 1")
     assert sorted(last["replies"]) == ["0", "1", "2", "3"]
     assert charged(folder) == dict.fromkeys(range(4), 1)
+
+
+def test_a_round_is_owed_by_all_who_were_asked_though_an_attempt_of_one_was_charged_before_the_power_went(
+    tmp_path, monkeypatch
+):
+    append = Ledger.append
+
+    def cut_after_attempts(ledger, event):
+        if "attempt" not in event:
+            raise central_worlds.PowerCutError
+        append(ledger, event)
+
+    claim = Toy(odd={2: lambda reply: [Reply(client=2, update=reply.update, attempts=2)]})
+    with monkeypatch.context() as patch, pytest.raises(central_worlds.PowerCutError):
+        patch.setattr(Ledger, "append", cut_after_attempts)
+        run(tmp_path, claim, a_recipe())
+    with pytest.raises(RefusedError):
+        run(
+            tmp_path, Toy(), a_recipe(), Hooks(measure=nothing, publish=nothing, report=nothing, gate=stop), resume=True
+        )
+    wasted, owed = read_events(tmp_path / "run" / "ledger.jsonl")
+    assert (wasted["participants"], wasted["attempt"]) == ([2], 1)
+    assert (owed["participants"], owed["released"]) == ([0, 1, 2, 3], "interrupted: round 1 was asked")
 
 
 def test_another_reply_after_a_round_was_cut_off_twice_is_paid_for_again(tmp_path, monkeypatch):

@@ -136,7 +136,8 @@ def read_evidence(run: Path, *, key: Path | None = None, result: Mapping[str, An
 def _asked(run: Path, events: Sequence[Event]) -> int | None:
     """The round that was begun and that nobody was charged for yet."""
     begun = _intact(run / "pending.json", _json_object)
-    if begun is None or any(event.get("token") == begun.get("token") for event in events):
+    rounds = (event for event in events if "attempt" not in event)
+    if begun is None or any(event.get("token") == begun.get("token") for event in rounds):
         return None
     number = begun.get("round")
     return number if isinstance(number, int) else None
