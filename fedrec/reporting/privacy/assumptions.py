@@ -198,7 +198,7 @@ def _under_way(evidence: Evidence) -> Assumption:
     """In `local` mode the server has a reply before it is charged, which is when its round ends."""
     what = "The server has no reply that is not charged"
     if evidence.asked is None:
-        return Assumption(what, "met", "no round is under way")
+        return Assumption(what, "met", "whoever was asked, in the last round too, is in the ledger")
     return Assumption(
         what,
         "not met",

@@ -674,6 +674,19 @@ def test_a_run_killed_in_its_first_round_reports_what_it_paid_for(tmp_path: Path
     assert state_of(report, "No client has spent more") == "assumed"
 
 
+def test_a_local_round_that_was_cut_off_is_under_way_until_all_of_it_is_charged(tmp_path: Path) -> None:
+    """The charge of one client's lost attempt pays for nobody's reply."""
+    plan = the_plan(HUBS)
+    wasted = an_event(plan, 2, [3], client=3, attempt=1, released="nothing: interrupted")
+    owed = an_event(plan, 2, [1, 2, 3], released="interrupted: round 2 was asked")
+    states = []
+    for name, more in (("owing", [wasted]), ("charged", [wasted, owed])):
+        run = a_run(tmp_path / name, HUBS, events=[an_event(plan, 1, [0, 1, 2]), *more])
+        (run / "pending.json").write_text(json.dumps({"round": 2, "token": f"{2:032x}", "cohort": [1, 2, 3]}))
+        states.append(state_of(privacy_report(run), "no reply that is not charged"))
+    assert states == ["not met", "met"]
+
+
 def test_reading_changes_no_file_and_an_own_key_tells_forgery(tmp_path: Path) -> None:
     run = a_run(tmp_path / "run")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
