@@ -21,13 +21,13 @@ KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 _LARGEST_NAME = 1024
 _FIELD = 2**255 - 19
-# Points of order 1, 2, 4 and 8: whoever sends one knows every key agreed with it. Bernstein 2006, "Curve25519".
+# Points of order 2, 4 and 8: whoever sends one knows every key agreed with it. Bernstein 2006, "Curve25519".
 _LOW_ORDER = frozenset(
     {
         0,
         1,
         325606250916557431795983626356110631294008115727848805560023387167927233504,
-        39382357235489614581723061781553021112529911719440698176882885853963445705823,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
         _FIELD - 1,
     }
 )

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from fedrec.secagg.framing import framed, require_number, require_pair, require_roster
+from fedrec.secagg.framing import framed, require_length, require_number, require_pair, require_roster
 from fedrec.secagg.keys import KEY_BYTES, KeyPair, Session, agree, derive
 
 Words = npt.NDArray[np.uint32] | npt.NDArray[np.uint16]
@@ -61,7 +61,8 @@ def pair_mask_key(own: KeyPair, *, other: bytes, session: Session, roster: bytes
 
 
 def self_mask_key(seed: bytes, *, session: Session, client: int) -> bytes:
-    """The key of a client's own mask in this session."""
+    """The key of a client's own mask in this session; ProtocolError unless the seed has 32 bytes."""
+    require_length(seed, KEY_BYTES, what="self-mask seed")
     require_number(client, what="client")
     return derive(seed, purpose="self mask", context=framed("self", session.id, client))
 
