@@ -70,5 +70,7 @@ def test_a_client_pays_once_per_round_and_once_more_per_interruption(story: dict
         assert first_attempts(run) == first_attempts(story["whole"])
 
 
+@pytest.mark.study
+@pytest.mark.parametrize("story", [10], indirect=True)
 def test_some_attempts_were_really_interrupted_after_they_were_paid_for(story: dict[str, Any]) -> None:
     assert any(interrupted(run) for run in story["killed"])
