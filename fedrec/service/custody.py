@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 from fedrec.errors import VerificationError
-from fedrec.files import sync_folder
+from fedrec.files import sync_folder, write_atomically
 from fedrec.service.folder import ServiceFolder
 
 _OPEN = (".crt", ".pub")
@@ -31,14 +31,18 @@ def missing_secrets(folder: ServiceFolder) -> list[Path]:
 def settled_noise_key(folder: ServiceFolder, catalogue: str) -> Path:
     """Where the key of a run's noise lies: with the other keys; one that still lay in the run's folder was moved there.
 
-    Raises VerificationError where there are two: one of them is of another run.
+    The same key may be in both places: a move was cut off, or an older copy of the run's folder was restored.
+    Raises VerificationError where there are two that differ: one of them is of another run.
     """
     key, old = folder.noise_key(catalogue), folder.catalogue(catalogue).old_noise_key
     if old.exists():
-        if key.exists():
+        held = old.read_bytes()
+        if not key.exists():
+            # Copied, as either may be a link or on another disk: what was there is taken away last.
+            write_atomically(key, held, mode=0o600)
+        elif key.read_bytes() != held:
             raise VerificationError(f"{key} and {old} are both there. Put away the one that is not of this run.")
-        old.rename(key)
-        sync_folder(key.parent)
+        old.unlink()
         sync_folder(old.parent)
     return key
 

@@ -65,6 +65,39 @@ def test_a_noise_key_lies_with_the_other_keys_and_an_old_one_is_moved_there(made
         shutil.rmtree(made.catalogue("films").path)
 
 
+@pytest.mark.parametrize("again", ["a copy from before", "a link to it"])
+def test_a_noise_key_that_is_in_both_places_is_kept_once(made: ServiceFolder, again: str) -> None:
+    old, key = made.catalogue("films").old_noise_key, made.noise_key("films")
+    old.parent.mkdir(parents=True)
+    key.write_bytes(b"k" * 32)
+    if again == "a link to it":
+        old.symlink_to(key)
+    else:
+        old.write_bytes(b"k" * 32)
+    try:
+        assert settled_noise_key(made, "films").read_bytes() == b"k" * 32
+        assert not old.is_symlink()
+        assert not old.exists()
+    finally:
+        key.unlink()
+        shutil.rmtree(made.catalogue("films").path)
+
+
+def test_a_noise_key_that_lay_elsewhere_behind_a_link_lies_with_the_others(made: ServiceFolder, tmp_path: Path) -> None:
+    old, key, elsewhere = made.catalogue("films").old_noise_key, made.noise_key("films"), tmp_path / "noise.key"
+    old.parent.mkdir(parents=True)
+    elsewhere.write_bytes(b"k" * 32)
+    old.symlink_to(Path("..") / old.name)  # as seen from the run's folder alone
+    (old.parent.parent / old.name).symlink_to(elsewhere)
+    try:
+        assert settled_noise_key(made, "films").read_bytes() == b"k" * 32
+        assert not key.is_symlink()
+        assert not loose_secrets(made)
+    finally:
+        key.unlink()
+        shutil.rmtree(made.catalogue("films").path)
+
+
 def test_a_service_that_was_just_made_keeps_its_secrets(made: ServiceFolder) -> None:
     assert len(secrets_of(made)) >= 5
     assert not loose_secrets(made)
