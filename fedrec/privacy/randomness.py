@@ -30,10 +30,13 @@ class RandomSource:
         self.guarantee = guarantee
         self._stream = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor()
 
+    def words(self, size: int) -> npt.NDArray[np.uint64]:
+        """Independent draws of 64 bits each, as they come from the key stream."""
+        return np.frombuffer(self._stream.update(bytes(8 * size)), dtype="<u8")
+
     def uniform(self, size: int) -> npt.NDArray[np.float64]:
         """Independent draws from the open interval (0, 1), with 53 bits each."""
-        raw = np.frombuffer(self._stream.update(bytes(8 * size)), dtype="<u8")
-        return ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+        return ((self.words(size) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
     def gaussian(self, size: int, *, noise_std: float) -> npt.NDArray[np.float64]:
         """Independent normal draws with standard deviation `noise_std`, in float64.
