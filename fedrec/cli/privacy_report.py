@@ -38,4 +38,6 @@ def report(
     typer.echo(found["verdict"]["text"])
     if found["verdict"]["meaning"]:
         typer.echo(found["verdict"]["meaning"])
+    if found["verdict"]["not_met"]:
+        typer.echo(f"Not met: {'; '.join(found['verdict']['not_met'])}.")
     typer.echo(f"Report: {', '.join(map(str, written))}")

@@ -39,6 +39,7 @@ def test_the_verdict_is_printed_and_all_three_files_go_into_the_folder_that_is_n
     done = report(run, "--also", before, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Private at epsilon")
+    assert "\nNot met: " in done.stdout
     assert names(out) == {"privacy.json", "privacy.html", "privacy.md"}
     assert "before" in (out / "privacy.md").read_text()
     assert names(run) == records

@@ -14,6 +14,7 @@ from fedrec.reporting.privacy.evidence import Evidence
 # assumed: only people can know it.
 State = Literal["met", "not met", "by construction", "assumed"]
 LARGEST_DELTA = 1e-6
+NOTHING_OWED = "The server has no reply that is not charged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +197,10 @@ def _clients_agree(evidence: Evidence) -> Assumption:
 
 def _under_way(evidence: Evidence) -> Assumption:
     """In `local` mode the server has a reply before it is charged, which is when its round ends."""
-    what = "The server has no reply that is not charged"
     if evidence.asked is None:
-        return Assumption(what, "met", "whoever was asked, in the last round too, is in the ledger")
+        return Assumption(NOTHING_OWED, "met", "whoever was asked, in the last round too, is in the ledger")
     return Assumption(
-        what,
+        NOTHING_OWED,
         "not met",
         f"round {evidence.asked} was asked and is not charged yet: against the server, whoever was in it may have "
         "spent one participation more than this report says. Let the round end, and report again",

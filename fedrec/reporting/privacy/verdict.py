@@ -6,6 +6,7 @@ from typing import Any
 from fedrec.privacy.gaussian import best_guess
 from fedrec.reporting.figures import delta_text, epsilon_text, rounded_up
 from fedrec.reporting.privacy import words
+from fedrec.reporting.privacy.assumptions import NOTHING_OWED
 from fedrec.reporting.privacy.audit_words import audit_fault
 
 Facts = Mapping[str, Any]
@@ -31,14 +32,17 @@ def verdict(report: Facts) -> dict[str, Any]:
     state = _state(alarms)
     spent = _spent(report)
     figures = {"delta": epsilon["delta"], "gdp_mu": spent["gdp_mu"]}
-    said = meaning(spent["epsilon"], figures, unit=report["unit"]["name"], mode=report["composition"]["mode"])
+    unmet = [each["assumption"] for each in checklist if each["state"] == "not met"]
+    # The server has seen what is not charged yet: the figure is then of who sees the releases alone.
+    mode = "central" if NOTHING_OWED in unmet else report["composition"]["mode"]
+    said = meaning(spent["epsilon"], figures, unit=report["unit"]["name"], mode=mode)
     return {
         "state": state,
         "text": _text(state, report),
         "meaning": None if state == "not a guarantee" else said,
         "guarantee": state == "private",
         "alarms": alarms,
-        "not_met": [each["assumption"] for each in checklist if each["state"] == "not met"],
+        "not_met": unmet,
         "assumed": [each["assumption"] for each in checklist if each["state"] == "assumed"],
     }
 
