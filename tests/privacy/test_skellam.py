@@ -20,7 +20,7 @@ def _exact(order: float, *, variance: float, moved: int) -> float:
         noise = np.log(special.ive(np.abs(places), variance))
         other = np.log(special.ive(np.abs(places - moved), variance))
     known = np.isfinite(noise) & np.isfinite(other)
-    return float(special.logsumexp((order * other + (1 - order) * noise)[known]) / (order - 1))
+    return float(special.logsumexp(order * other[known] + (1 - order) * noise[known]) / (order - 1))
 
 
 @pytest.mark.parametrize("order", _ORDERS)
