@@ -95,7 +95,7 @@ def _complete(clients: int, *, dropouts: int, corrupt: int) -> Parameters:
 
 def _sparse(complete: Parameters) -> Parameters | None:
     """The fewest neighbours that are worth it; None where the complete graph has no more."""
-    low, high = 2, complete.least_survivors - 1
+    low, high = 2, complete.neighbours
     found = None
     while low < high:
         middle = (low + high) // 2
@@ -111,8 +111,7 @@ def _with_neighbours(complete: Parameters, neighbours: int) -> Parameters | None
     """The best threshold for so many neighbours; None where no sum would be safe."""
     n, corrupt = complete.clients, complete.corrupt
     threshold = _threshold(n, neighbours, complete.dropouts)
-    # Neighbours are drawn among those who came to the first stage: the fewer, the likelier a small set.
-    others = complete.least_survivors - 1
+    others = n - 1
     # Honest neighbours say one thing of a client each, corrupt ones both: both secrets take 2 t of k and those.
     both = math.log(n) + _log_tail(others, corrupt, neighbours, 2 * threshold - neighbours)
     if threshold < 1 or both > _PRIVACY_FAILURE:
@@ -120,7 +119,7 @@ def _with_neighbours(complete: Parameters, neighbours: int) -> Parameters | None
     failure, honest = math.exp(both + _ROUNDING), n - corrupt
     for size in range(1, honest + 1):
         # Each client of the set draws `threshold` neighbours among the others of the set and the corrupt.
-        closed = size * _log_tail(others, min(size - 1 + corrupt, others), neighbours, threshold)
+        closed = size * _log_tail(others, size - 1 + corrupt, neighbours, threshold)
         more = failure + math.exp(min(_log_choose(honest, size) + closed + _ROUNDING, 0.0))
         if more > math.exp(_PRIVACY_FAILURE):
             break

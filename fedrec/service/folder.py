@@ -153,11 +153,6 @@ class CatalogueFolder:
         return self.run / "noise.key"
 
     @property
-    def was_asked(self) -> bool:
-        """Whether a round of the run ever asked its clients."""
-        return (self.run / "pending.json").exists()
-
-    @property
     def turn(self) -> Path:
         """A lock that whoever runs the catalogue's rounds holds: there is one ledger, and one writer of it."""
         return self.path / "run.lock"

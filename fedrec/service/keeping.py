@@ -7,14 +7,16 @@ from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
 
+from fedrec.config_file import load_scenario
 from fedrec.errors import FedrecError
 from fedrec.registry.control import wished
 from fedrec.registry.registry import Registry
-from fedrec.registry.status import round_status
+from fedrec.registry.status import RoundStatus, round_status
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.superlink import ServedRun, served_run, served_runs, start_run, stop_run
 from fedrec.service.telling import Telling, told
 from fedrec.service.turns import is_served
+from fedrec.training.run_folder import is_cut_off
 
 Standing = Literal["serving", "starting", "waiting", "stopped", "done", "failing"]
 
@@ -134,11 +136,16 @@ class Keeper:
         status = round_status(self.registry, name)
         if status is not None and status.phase == "done":
             return "done"
-        # Rounds that were killed while replies came in are owed: they run once more, to pay and to say that they stop.
-        owed = status is not None and status.phase != "stopped" and self.folder.catalogue(name).was_asked
-        if wished(self.registry, name).wish == "stop" and not owed:
+        if wished(self.registry, name).wish == "stop" and not (status and self._owes(name, status)):
             return "stopped"
         return "failing" if kept.failures >= _FAILURES_AT_MOST else "waiting"
+
+    def _owes(self, name: str, status: RoundStatus) -> bool:
+        """Whether rounds were killed while replies came in: they run once more, to pay and to say that they stop."""
+        place = self.folder.catalogue(name)
+        if status.phase == "stopped" or not is_cut_off(place.run):
+            return False
+        return load_scenario(place.scenario).privacy.mode == "local"
 
     def _ask_if_quiet(self, name: str, kept: Kept, run: int) -> None:
         """Ask Flower what became of a run that nobody serves; one whose process is gone is over."""

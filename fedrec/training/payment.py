@@ -9,6 +9,7 @@ from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.blocks import Block
 from fedrec.training.collecting import Collected
 
+_INTERRUPTED = "interrupted"
 _RELEASED = {"update": "adapter of round {}", "metrics": "metrics of round {}", "popularity": "popularity"}
 
 
@@ -32,7 +33,8 @@ def pay(
         _pay_interrupted(ledger, event, collected, written, cap=plan.limits.cap)
         rounds = [entry for entry in written if "attempt" not in entry]
         owing, unseen = _owing(collected, rounds)
-        if owing or unseen or not rounds:
+        ended = [entry for entry in rounds if not entry["released"].startswith(_INTERRUPTED)]
+        if owing or unseen or not ended:
             released = _RELEASED[block.kind].format(collected.round)
             if dropped:
                 released = f"nothing: too few replies in round {collected.round}"
@@ -59,7 +61,7 @@ def settle(
         if block.kind not in charged:
             event = plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm)
             same = {"round": number, "token": token, "guarantee": guarantee, "participants": sorted(cohort)}
-            ledger.append({**event, **same, "replies": {}, "released": f"interrupted: round {number} was asked"})
+            ledger.append({**event, **same, "replies": {}, "released": f"{_INTERRUPTED}: round {number} was asked"})
 
 
 def complete(ledger: Ledger, plan: PrivacyPlan, token: str, blocks: Sequence[Block]) -> None:

@@ -167,6 +167,20 @@ class RunFolder:
         write_atomically(self.path / "pending.json", json.dumps(pending).encode())
 
 
+def is_cut_off(run: Path) -> bool:
+    """Whether a round of a run asked its clients, and was neither finished nor added up."""
+    pending, mean = run / "pending.json", run / _MEAN
+    if not pending.exists():
+        return False
+    with _intact(pending):
+        asked = int(json.loads(pending.read_text())["round"])
+    if mean.exists():
+        with _intact(mean):
+            if load_file(mean)["counts"][0] == asked:
+                return False
+    return all(line["round"] < asked for line in read_rounds(run))
+
+
 def _is_draft(path: Path) -> bool:
     """Whether a file is what a start that was killed left of `config.toml`: such a run has not begun."""
     return path.name.startswith(".config.toml.")

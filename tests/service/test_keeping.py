@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -5,7 +6,9 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from fedrec.errors import DataError
 from fedrec.registry.control import Control, Wish, ask
@@ -85,6 +88,14 @@ class _World:
 
     def wish(self, wish: Wish) -> None:
         ask(self.registry, Control(catalogue="films", wish=wish, by="test", at=int(self.now)))
+
+    def asked(self, number: int, *, mode: str = "local") -> None:
+        """A round of the run asked its clients, and that is all that is on the disk."""
+        place = self.folder.catalogue("films")
+        unit = "SEGMENT" if mode == "local" else "USER"
+        place.scenario.write_text(f'name = "films"\n[privacy]\nmode = "{mode}"\nunit = "{unit}"\n')
+        place.run.mkdir()
+        (place.run / "pending.json").write_text(json.dumps({"round": number, "token": "t", "cohort": [0, 1]}))
 
     def phase(self, phase: Phase) -> None:
         tell(
@@ -177,9 +188,7 @@ def test_what_the_operator_stopped_goes_on_when_he_says_so(world: _World) -> Non
 def test_rounds_that_were_killed_while_they_asked_run_once_more_before_they_stop(world: _World) -> None:
     """They owe what came until then."""
     world.phase("asking")
-    run = world.folder.catalogue("films").run
-    run.mkdir()
-    (run / "pending.json").touch()
+    world.asked(3)
     world.wish("stop")
     world.after(4)
     assert world.superlink.started == ["films"]
@@ -187,6 +196,34 @@ def test_rounds_that_were_killed_while_they_asked_run_once_more_before_they_stop
     world.superlink.status[101] = "finished:completed"
     world.after(1_000)
     assert world.superlink.started == ["films"]
+
+
+@pytest.mark.parametrize("mode", ["central", "none"])
+def test_rounds_that_owe_nothing_for_what_came_stop_at_once(world: _World, mode: str) -> None:
+    world.phase("asking")
+    world.asked(3, mode=mode)
+    world.wish("stop")
+    world.after(100)
+    assert world.superlink.started == []
+
+
+def test_a_round_that_was_finished_owes_nothing(world: _World) -> None:
+    world.phase("publishing")
+    world.asked(3)
+    (world.folder.catalogue("films").run / "rounds.jsonl").write_text('{"round": 3}\n')
+    world.wish("stop")
+    world.after(100)
+    assert world.superlink.started == []
+
+
+def test_a_round_that_was_added_up_is_paid_for_and_waits_for_the_operator(world: _World) -> None:
+    world.phase("publishing")
+    world.asked(3)
+    counts = {"counts": np.array([3, 4, 4]), "mean": np.zeros(2)}
+    (world.folder.catalogue("films").run / "mean.safetensors").write_bytes(save(counts))
+    world.wish("stop")
+    world.after(100)
+    assert world.superlink.started == []
 
 
 def test_rounds_that_never_asked_anybody_stop_at_once(world: _World) -> None:
