@@ -92,7 +92,11 @@ def test_garbage_of_any_length_is_refused(garbage: bytes) -> None:
         unseal(garbage, own=BOB, other=ALICE.public, **BOUND)
 
 
-@pytest.mark.parametrize("sealed", [None, "a" * SEALED_BYTES, SEALED + b"\x00", SEALED[:-1], 98])
+@pytest.mark.parametrize(
+    "sealed",
+    [None, "a" * SEALED_BYTES, SEALED + b"\x00", SEALED[:-1], 98],
+    ids=["nothing", "text", "longer", "shorter", "a number"],
+)
 def test_what_has_another_length_or_is_no_bytes_is_refused(sealed: object) -> None:
     with pytest.raises(ProtocolError, match="damaged"):
         unseal(sealed, own=BOB, other=ALICE.public, **BOUND)  # type: ignore[arg-type]
