@@ -1,0 +1,51 @@
+"""What a client knows of a sum between two stages."""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+from fedrec.secagg.keys import KEY_BYTES, KeyPair
+from fedrec.secagg.messages import Hash, Key
+from fedrec.secagg.shares import SHARE_BYTES
+from fedrec.secagg.wire import Blobs, Numbers, Table, rows
+
+Keys = Annotated[Table, rows(2 * KEY_BYTES)]
+Held = Annotated[Table, rows(2 * SHARE_BYTES)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ClientState:
+    """Written and read like a message. Most of it is secret: whoever keeps it encrypts it. Printing shows nothing.
+
+    answers: of each stage that was answered, the request's hash and then the answer; of a masked input its hash.
+    keys: the mask key and the cipher key of each neighbour. drawn: the neighbours that the client drew; asked: those
+    whose keys came; present: those that shared their secrets, too. drawn_by: the neighbours that drew the client;
+    held: their two shares, as far as they opened; vouched: those that showed that they masked with the client.
+    survivors: the neighbours that the client takes for such.
+    """
+
+    terms: Hash
+    mask_private: Key
+    cipher_private: Key
+    seed: Key
+    answers: Blobs = ()
+    roster: Numbers = ()
+    drawn: Numbers = ()
+    keys: Keys = field(default_factory=dict)
+    asked: Numbers = ()
+    present: Numbers = ()
+    drawn_by: Numbers = ()
+    held: Held = field(default_factory=dict)
+    survivors: Numbers = ()
+    vouched: Numbers = ()
+
+    @classmethod
+    def fresh(cls, terms: bytes) -> Self:
+        """A state with new secrets, before the first stage."""
+        mask, cipher = KeyPair.fresh().private, KeyPair.fresh().private
+        return cls(terms=terms, mask_private=mask, cipher_private=cipher, seed=secrets.token_bytes(KEY_BYTES))
+
+    @property
+    def neighbours(self) -> list[int]:
+        """Those that the client masks with, ascending: drawn by it and still there, or drawing it."""
+        return sorted({*self.present, *self.drawn_by})

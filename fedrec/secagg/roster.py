@@ -1,0 +1,84 @@
+"""Who was asked to a sum: the list that the server shows a client before the client draws its neighbours.
+
+Whom a client draws is the client's own secret until it answers, and it draws once. The list is bound into every sealed
+share, pair mask and token, so two clients that were shown different lists are strangers to each other. It need not
+hold keys: those are signed by enrolled identity keys for this session, and honest clients sign one pair.
+"""
+
+import hashlib
+import secrets
+import struct
+from bisect import bisect_left
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from fedrec.errors import ProtocolError
+from fedrec.secagg.framing import framed, require_number
+from fedrec.secagg.keys import Session
+from fedrec.secagg.parameters import Parameters
+
+# A roster of so many is half a megabyte, and every client gets one.
+LARGEST_ROSTER = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """clients: their numbers, ascending, nobody twice; ProtocolError otherwise."""
+
+    clients: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for client in self.clients:
+            require_number(client, what="client")
+        pairs = zip(self.clients, self.clients[1:], strict=False)
+        if len(self.clients) > LARGEST_ROSTER or any(one >= other for one, other in pairs):
+            raise ProtocolError(
+                f"A roster has at most {LARGEST_ROSTER} clients, ascending, nobody twice. Stay out of this round."
+            )
+
+    def __contains__(self, client: int) -> bool:
+        found = bisect_left(self.clients, client)
+        return found < len(self.clients) and self.clients[found] == client
+
+    def hash(self, session: Session) -> bytes:
+        """32 bytes that no other roster, and no other session, has."""
+        numbers = struct.pack(f">{len(self.clients)}Q", *self.clients)
+        return hashlib.sha256(framed("roster", session.id, numbers)).digest()
+
+    def point(self, client: int) -> int:
+        """Where shares for this client are evaluated: its place in the roster, from 1."""
+        return bisect_left(self.clients, client) + 1
+
+    def require_members(self, clients: Collection[int], *, but: int) -> None:
+        """Raise ProtocolError unless these are clients of the roster, and not this one."""
+        if but in clients or not all(client in self for client in clients):
+            raise ProtocolError(
+                f"A message to or from client {but} names a client that is not in its roster, or itself. Refuse it."
+            )
+
+
+def require_roster_for(client: int, *, roster: Roster, parameters: Parameters, enrolled: Collection[int]) -> None:
+    """Return only if the client may draw its neighbours from this roster; raises ProtocolError."""
+    if len(roster.clients) != parameters.clients or client not in roster:
+        raise ProtocolError(
+            f"The roster has {len(roster.clients)} clients for a sum of {parameters.clients}, or lacks client {client}."
+            " Stay out of this round."
+        )
+    if strangers := sum(other not in enrolled for other in roster.clients):
+        raise ProtocolError(
+            f"{strangers} clients of the roster are not in the pinned directory. Fetch the directory again; stay out "
+            "of this round."
+        )
+
+
+def draw_neighbours(client: int, *, roster: Roster, parameters: Parameters) -> tuple[int, ...]:
+    """The clients that this one shares its secrets with, ascending: drawn uniformly by the operating system.
+
+    >>> parameters = Parameters(
+    ...     clients=3, neighbours=2, threshold=2, corrupt=0, dropouts=0, least_honest=3, failure=0
+    ... )
+    >>> draw_neighbours(5, roster=Roster((4, 5, 9)), parameters=parameters)
+    (4, 9)
+    """
+    others = [other for other in roster.clients if other != client]
+    return tuple(sorted(secrets.SystemRandom().sample(others, parameters.neighbours)))
