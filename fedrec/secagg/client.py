@@ -93,9 +93,10 @@ class SecureClient:
     ) -> Self:
         """The client that was packed; ProtocolError unless it is this one's, with these terms."""
         state = unpacked(ClientState, raw, Address(session=terms.session.id, client=client))
-        if state.terms != terms.digest or len(state.answers) > len(Stage):
-            raise ProtocolError("A kept state of a secure sum is of other terms. Drop it, and stay out of this round.")
-        Roster(state.roster)
+        if state.terms != terms.digest or len(state.answers) > len(Stage) or not state.is_sound:
+            raise ProtocolError(
+                "A kept state of a secure sum is damaged, or of other terms. Drop it, and stay out of this round."
+            )
         return cls(terms, client=client, identity=identity, directory=directory, state=state)
 
     def pack(self) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Self
 
 from fedrec.secagg.keys import KEY_BYTES, KeyPair
-from fedrec.secagg.messages import Hash, Key
+from fedrec.secagg.messages import HASH_BYTES, Hash, Key
 from fedrec.secagg.shares import SHARE_BYTES
 from fedrec.secagg.wire import Blobs, Numbers, Table, rows
 
@@ -49,3 +49,20 @@ class ClientState:
     def neighbours(self) -> list[int]:
         """Those that the client masks with, ascending: drawn by it and still there, or drawing it."""
         return sorted({*self.present, *self.drawn_by})
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether its parts can belong to one client."""
+        wholes = (
+            (self.drawn, self.roster),
+            (self.asked, self.drawn),
+            (self.present, self.asked),
+            (self.asked, self.keys),
+            (self.drawn_by, self.keys),
+            (self.keys, self.roster),
+            (self.held, self.drawn_by),
+            (self.vouched, self.drawn_by),
+            (self.survivors, self.neighbours),
+        )
+        answers = all(len(answer) >= HASH_BYTES for answer in self.answers)
+        return answers and all(set(part) <= set(whole) for part, whole in wholes)

@@ -96,5 +96,7 @@ class Peers:
 def verified_keys(adverts: Table, *, session: Session, directory: Mapping[int, bytes]) -> dict[int, bytes]:
     """The mask key and the cipher key of each; ProtocolError unless its identity key signed them for this session."""
     for other, row in adverts.items():
+        if other not in directory:
+            raise ProtocolError(f"Client {other} is no longer in the pinned directory. Stay out of this round.")
         verify_advert(advert_of(other, row), session=session, identity_key=directory[other])
     return {other: row[: 2 * KEY_BYTES] for other, row in adverts.items()}
