@@ -1,6 +1,6 @@
 """Cohorts for the tests of secure sums: enrolled clients, a server, and a run of all stages with drop-outs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 
@@ -99,10 +99,11 @@ class Cohort:
         *,
         silent: Mapping[Stage, Sequence[int]] | None = None,
         until: Stage | None = None,
+        change: Callable[[Stage, int, bytes], bytes] = lambda _stage, _client, answer: answer,
     ) -> None:
         """Run the stages before `until`, or all; who is silent at a stage does not answer it. RefusedError as it comes.
 
-        A client that refuses has dropped out; what it says is kept in `told`.
+        A client that refuses has dropped out; what it says is kept in `told`. change: what becomes of an answer.
         """
         while (stage := self.server.stage) is not None and stage is not until:
             quiet = (silent or {}).get(stage, ())
@@ -110,7 +111,7 @@ class Cohort:
                 if client in quiet:
                     continue
                 try:
-                    self.server.accept(client, self.answer(client, stage, request, inputs))
+                    self.server.accept(client, change(stage, client, self.answer(client, stage, request, inputs)))
                 except RefusedError as refused:
                     self.told.append(str(refused))
             self.server.close()

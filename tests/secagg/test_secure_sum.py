@@ -21,10 +21,10 @@ _bits = st.sampled_from([16, 17, 20, 23, 24, 27, 31, 32])
 
 @st.composite
 def _silences(draw: st.DrawFn, clients: Sequence[int], most: int) -> dict[Stage, list[int]]:
-    """Who drops out at which stage: `most` at most, and often few."""
-    gone = draw(st.lists(st.sampled_from(clients), unique=True, max_size=most))
+    """Who drops out at which stage: `most` at most."""
+    gone = draw(st.integers(0, most))
     silent: dict[Stage, list[int]] = {stage: [] for stage in Stage}
-    for client in gone:
+    for client in draw(st.permutations(clients))[:gone]:
         silent[draw(st.sampled_from(Stage))].append(client)
     return silent
 
@@ -33,7 +33,7 @@ def _silences(draw: st.DrawFn, clients: Sequence[int], most: int) -> dict[Stage,
 def _parameters(draw: st.DrawFn, least: int, most: int) -> Parameters:
     """The complete graph, or a sparse one with a threshold of just over half: as fragile as can be."""
     clients = draw(st.integers(least, most))
-    neighbours = draw(st.integers(max(2, clients // 2), clients - 1))
+    neighbours = draw(st.sampled_from([clients - 1, clients - 1, max(2, 2 * clients // 3)]))
     threshold = draw(st.integers(neighbours // 2 + 1, neighbours))
     return parameters(clients, neighbours=neighbours, threshold=threshold, dropouts=clients - threshold)
 
@@ -55,13 +55,13 @@ def _check(data: st.DataObject, given_parameters: Parameters) -> None:
     assert found.liars == ()
 
 
-@settings(max_examples=40)
+@settings(max_examples=80)
 @given(st.data(), _parameters(3, 9))
 def test_the_sum_is_that_of_the_survivors_or_there_is_none(data: st.DataObject, given_parameters: Parameters) -> None:
     _check(data, given_parameters)
 
 
-@settings(max_examples=4)
+@settings(max_examples=8)
 @given(st.data(), _parameters(10, 40))
 def test_so_it_is_in_larger_cohorts(data: st.DataObject, given_parameters: Parameters) -> None:
     _check(data, given_parameters)
