@@ -13,7 +13,7 @@ from fedrec.reporting.figures import delta_text, rounded_down, rounded_up
 from fedrec.reporting.privacy.words import epsilon_words
 
 if TYPE_CHECKING:
-    from fedrec.privacy.gaussian import Spending
+    from fedrec.privacy.spends import Spending
 
 _DELTAS = tuple(10.0**-power for power in range(3, 11))
 _MOST_NOISE = 1e8

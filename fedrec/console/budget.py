@@ -11,7 +11,8 @@ from fedrec.config import Scenario
 from fedrec.config_file import load_scenario
 from fedrec.errors import FedrecError
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.spends import Spend
 from fedrec.reporting.privacy.words import epsilon_words, trust_sentence
 from fedrec.service.folder import CatalogueFolder
 
@@ -84,7 +85,7 @@ def _budget(scenario: Scenario, plan: PrivacyPlan, events: Sequence[dict[str, An
 
     before = _before(scenario, plan, run=run)
 
-    def epsilon_of(*spendings: Sequence[GaussianSpend]) -> float:
+    def epsilon_of(*spendings: Sequence[Spend]) -> float:
         return worst_epsilon([composed([*before, *spends]) for spends in spendings], delta=plan.delta)
 
     each = [[spend for spend, count in own for _ in range(count)] for own in set(spending_by_client(events).values())]
@@ -104,7 +105,7 @@ def _budget(scenario: Scenario, plan: PrivacyPlan, events: Sequence[dict[str, An
     )
 
 
-def _before(scenario: Scenario, plan: PrivacyPlan, *, run: Path) -> list[GaussianSpend]:
+def _before(scenario: Scenario, plan: PrivacyPlan, *, run: Path) -> list[Spend]:
     """What was spent on the same people in the runs that the scenario names."""
     if not scenario.budget.earlier_runs:
         return []

@@ -11,13 +11,13 @@ from fedrec.data.store.store import RECORD_LOST, Store
 from fedrec.ondevice.participation import decided_before
 from fedrec.privacy.device_ledger import read_device_events
 from fedrec.privacy.gaussian import (
-    Spending,
     best_guess,
     epsilon_without_amplification,
     exact_epsilon,
     mu_without_amplification,
 )
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.spends import Spend, Spending, spend_of
 
 # What an entry of delta means before a plan was agreed to.
 _USUAL_DELTA = 1e-6
@@ -64,7 +64,7 @@ class Offer:
     unit: str
 
 
-def epsilon_on_device(spends: Sequence[GaussianSpend], delta: float) -> float:
+def epsilon_on_device(spends: Sequence[Spend], delta: float) -> float:
     """Epsilon of a list of spends, never too low: exact for full batches, without amplification otherwise.
 
     A device has no numerical accountant; a budget that is asked with this closes early, never late.
@@ -77,7 +77,7 @@ def privacy_facts(store: Store, *, latest: int = 10) -> PrivacyFacts:
     entries = read_device_events(store)
     decided = decided_before(store)
     delta = decided.delta or _USUAL_DELTA
-    spending = tuple(Counter(GaussianSpend.from_event(entry) for entry in entries).items())
+    spending = tuple(Counter(spend_of(entry) for entry in entries).items())
     segments = any(entry["unit"] == "SEGMENT" for entry in entries)
     paid = {entry["token"] for entry in entries if entry["kind"] != "metrics"}
     words = _words(len(paid), mu_without_amplification(spending), _epsilon(spending, delta), delta, segments=segments)

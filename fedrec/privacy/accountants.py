@@ -16,7 +16,9 @@ import dp_accounting
 from dp_accounting.pld import privacy_loss_distribution
 from dp_accounting.rdp import RdpAccountant
 
-from fedrec.privacy.gaussian import Spending, epsilon_without_amplification, mu_without_amplification
+from fedrec.privacy.gaussian import epsilon_without_amplification, mu_without_amplification
+from fedrec.privacy.renyi import ORDERS, charged_epsilon
+from fedrec.privacy.spends import GaussianSpend, Spending, gaussians, skellams
 
 # Above it PRV overflows, and no epsilon means anything.
 MOST_EPSILON = 500.0
@@ -36,6 +38,8 @@ def pld_epsilon(spending: Spending, *, delta: float, replace_one: bool = False) 
     """
     if not spending:
         return 0.0
+    if skellams(spending):
+        return math.inf
     steps = sampled_steps(spending)
     certain = delta - (_ROUNDING * max(1.0, steps / 1000) if steps else 0.0)
     # RDP at this delta bounds the cost of the grid; beyond, no figure is reported anyhow.
@@ -56,15 +60,27 @@ def rdp_epsilon(spending: Spending, *, delta: float) -> float:
     if min((spend.noise_multiplier for spend, _ in spending), default=0.0) < _LEAST_NOISE:
         # Too little noise for the series of a sub-sampled step; without sampling it is bounded in closed form.
         return epsilon_without_amplification(spending, delta=delta)
-    divergences = _rdp(spending)
+    divergences = _rdp(gaussians(spending))
+    if skellams(spending):
+        # dp-accounting knows no Skellam noise: its divergences of the rest are added to ours.
+        return charged_epsilon(spending, [float(divergence) for divergence in divergences._rdp], delta=delta)
     with _quiet():
         return float(divergences.get_epsilon(delta))
 
 
+def rdp_epsilon_of_gaussians(spending: Spending, *, delta: float) -> float:
+    """What the same plan would cost by RDP if its Skellam noise were Gaussian, of the same noise multiplier."""
+    return rdp_epsilon(
+        tuple((GaussianSpend(noise_multiplier=spend.noise_multiplier), count) for spend, count in skellams(spending))
+        + gaussians(spending),
+        delta=delta,
+    )
+
+
 @lru_cache(maxsize=64)
-def _rdp(spending: Spending) -> RdpAccountant:
+def _rdp(spending: tuple[tuple[GaussianSpend, int], ...]) -> RdpAccountant:
     """The Renyi divergences of a composition."""
-    accountant = RdpAccountant()
+    accountant = RdpAccountant(ORDERS)
     for spend, count in spending:
         step = dp_accounting.GaussianDpEvent(spend.noise_multiplier)
         with _quiet():
@@ -80,7 +96,9 @@ def prv_epsilon(spending: Spending, *, delta: float) -> float:
     """
     if not spending:
         return 0.0
-    if sampled_steps(spending) > MOST_SAMPLED_STEPS or rdp_epsilon(spending, delta=delta) > 2 * MOST_EPSILON:
+    if skellams(spending) or sampled_steps(spending) > MOST_SAMPLED_STEPS:
+        return math.inf
+    if rdp_epsilon(spending, delta=delta) > 2 * MOST_EPSILON:
         return math.inf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fedrec.errors import BudgetError
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.spends import Spend, spend_of
 from fedrec.privacy_config import BudgetConfig
 
 # Epsilon of a composition of spends at a delta.
-EpsilonOf = Callable[[Sequence[GaussianSpend], float], float]
+EpsilonOf = Callable[[Sequence[Spend], float], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +26,10 @@ class Budget:
     delta: float
     per_day: int | None = None
     per_month: int | None = None
-    earlier: tuple[GaussianSpend, ...] = ()
+    earlier: tuple[Spend, ...] = ()
 
     @classmethod
-    def of(cls, config: BudgetConfig, *, delta: float, earlier: Sequence[GaussianSpend] = ()) -> "Budget":
+    def of(cls, config: BudgetConfig, *, delta: float, earlier: Sequence[Spend] = ()) -> "Budget":
         """The budget that a scenario sets."""
         return cls(
             epsilon=config.epsilon,
@@ -38,23 +39,23 @@ class Budget:
             earlier=tuple(earlier),
         )
 
-    def after(self, spends: Sequence[GaussianSpend], *, epsilon_of: EpsilonOf) -> float:
+    def after(self, spends: Sequence[Spend], *, epsilon_of: EpsilonOf) -> float:
         """Epsilon of these spends and all earlier ones."""
         return epsilon_of([*self.earlier, *spends], self.delta)
 
-    def room_for(self, spends: Sequence[GaussianSpend], *, epsilon_of: EpsilonOf) -> bool:
+    def room_for(self, spends: Sequence[Spend], *, epsilon_of: EpsilonOf) -> bool:
         """Whether these spends and all earlier ones are within the lifetime epsilon."""
         return self.epsilon is None or self.after(spends, epsilon_of=epsilon_of) <= self.epsilon
 
     def require_room(
-        self, entries: Sequence[Mapping[str, Any]], more: Sequence[GaussianSpend], *, now: float, epsilon_of: EpsilonOf
+        self, entries: Sequence[Mapping[str, Any]], more: Sequence[Spend], *, now: float, epsilon_of: EpsilonOf
     ) -> None:
         """Raise BudgetError if what a client's ledger holds, and `more`, would pass this budget.
 
         entries: the events of the client's own ledger. now: UTC seconds.
         """
         self._check_rates([float(entry["time"]) for entry in entries if entry["kind"] == "update"], now)
-        spends = [*(GaussianSpend.from_event(entry) for entry in entries), *more]
+        spends = [*(spend_of(entry) for entry in entries), *more]
         if not self.room_for(spends, epsilon_of=epsilon_of):
             raise BudgetError(
                 f"Taking part would bring this client to epsilon {self.after(spends, epsilon_of=epsilon_of):.2f}, "

@@ -2,16 +2,15 @@
 
 Known participations amount to one Gaussian release of mu^2 = sum 1 / noise_multiplier^2
 (Dong et al. 2019, arXiv:1905.02383), whose epsilon has a closed form (Balle and Wang 2018,
-arXiv:1805.06530, theorem 8). Sub-sampled releases have none: their figures here are None,
-or a bound that leaves the sampling out.
+arXiv:1805.06530, theorem 8). Sub-sampled releases and Skellam noise have none: their figures
+here are None, or a bound, which leaves the sampling out.
 """
 
 import math
 
 from fedrec.errors import ConfigError
-from fedrec.privacy.plan import GaussianSpend
-
-Spending = tuple[tuple[GaussianSpend, int], ...]
+from fedrec.privacy.renyi import renyi_epsilon
+from fedrec.privacy.spends import Spending, skellams
 
 _LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 # Beyond it the normal distribution's tail is under the smallest float.
@@ -19,26 +18,26 @@ _FARTHEST = 40.0
 
 
 def gdp_mu(spending: Spending) -> float | None:
-    """mu of the one Gaussian that a spending amounts to; None where a step is sub-sampled."""
-    return None if _sampled(spending) else mu_without_amplification(spending)
+    """mu of the one Gaussian that a spending amounts to; None where a step is sub-sampled, or noise is Skellam."""
+    return None if _inexact(spending) else mu_without_amplification(spending)
 
 
 def zcdp_rho(spending: Spending) -> float | None:
-    """rho of zero-concentrated privacy, mu^2 / 2; None where a step is sub-sampled.
+    """rho of zero-concentrated privacy, mu^2 / 2; None where a step is sub-sampled, or noise is Skellam.
 
     Source: Bun and Steinke 2016, arXiv:1605.02065.
     """
-    return None if _sampled(spending) else _precision(spending) / 2
+    return None if _inexact(spending) else _precision(spending) / 2
 
 
 def exact_epsilon(spending: Spending, *, delta: float, replace_one: bool = False) -> float | None:
-    """Epsilon at `delta`, exactly; None where a step is sub-sampled."""
-    return None if _sampled(spending) else epsilon_without_amplification(spending, delta=delta, replace_one=replace_one)
+    """Epsilon at `delta`, exactly; None where a step is sub-sampled, or noise is Skellam."""
+    return None if _inexact(spending) else epsilon_without_amplification(spending, delta=delta, replace_one=replace_one)
 
 
 def exact_delta(spending: Spending, *, epsilon: float, replace_one: bool = False) -> float | None:
-    """Delta at `epsilon`, exactly; None where a step is sub-sampled."""
-    if _sampled(spending):
+    """Delta at `epsilon`, exactly; None where a step is sub-sampled, or noise is Skellam."""
+    if _inexact(spending):
         return None
     return gaussian_delta((2 if replace_one else 1) * mu_without_amplification(spending), epsilon=epsilon)
 
@@ -48,11 +47,16 @@ def epsilon_without_amplification(spending: Spending, *, delta: float, replace_o
 
     replace_one: a unit is replaced, not zeroed out: twice the sensitivity, so half the noise.
     """
+    if skellams(spending):
+        return renyi_epsilon(spending, delta=delta, replace_one=replace_one)
     return gaussian_epsilon((2 if replace_one else 1) * mu_without_amplification(spending), delta=delta)
 
 
 def mu_without_amplification(spending: Spending) -> float:
-    """mu of the Gaussian that a spending would amount to if every unit entered every step."""
+    """mu of the Gaussian that a spending would amount to if every unit entered every step.
+
+    Skellam noise counts as the Gaussian of its variance, which it is next to; that bounds nothing.
+    """
     return math.sqrt(_precision(spending))
 
 
@@ -100,8 +104,8 @@ def best_guess(epsilon: float, *, delta: float, mu: float | None = None) -> floa
     return min(1.0, (1 + delta * math.exp(-epsilon)) / (1 + math.exp(-epsilon)))
 
 
-def _sampled(spending: Spending) -> bool:
-    return any(spend.sampling_rate < 1 for spend, _ in spending)
+def _inexact(spending: Spending) -> bool:
+    return bool(skellams(spending)) or any(spend.sampling_rate < 1 for spend, _ in spending)
 
 
 def _precision(spending: Spending) -> float:

@@ -5,43 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from fedrec.config import Scenario
-from fedrec.errors import ConfigError
+from fedrec.privacy.spends import GaussianSpend, Spend
 from fedrec.privacy_config import PrivacyConfig
 
 ADJACENCY = "zero-out"
 # What a round's metrics and a popularity vector are clipped to.
 UNIT_NORM = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianSpend:
-    """`steps` releases of a Poisson-subsampled Gaussian sum of sensitivity 1 clip norm.
-
-    What the ledger records of one participation; everything that accounting needs.
-    """
-
-    noise_multiplier: float
-    sampling_rate: float = 1.0
-    steps: int = 1
-
-    def as_event(self) -> dict[str, Any]:
-        """The ledger's form of it."""
-        return {
-            "mechanism": "poisson_subsampled_gaussian",
-            "noise_multiplier": self.noise_multiplier,
-            "sampling_rate": self.sampling_rate,
-            "steps": self.steps,
-        }
-
-    @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> Self:
-        """Read it back; raises ConfigError for a mechanism that this version cannot account."""
-        if event.get("mechanism") != "poisson_subsampled_gaussian":
-            raise ConfigError(
-                f"The ledger holds a `{event.get('mechanism')}` event, which this version of fedrec cannot account. "
-                "Use the version that wrote it."
-            )
-        return cls(**{name: event[name] for name in ("noise_multiplier", "sampling_rate", "steps")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +77,7 @@ class PrivacyPlan:
     metrics_noise: float | None = None
 
     @property
-    def participation(self) -> GaussianSpend:
+    def participation(self) -> Spend:
         """What the update of one participation of one client spends."""
         if self.local is None:
             return GaussianSpend(noise_multiplier=self.noise_multiplier)
@@ -121,7 +90,7 @@ class PrivacyPlan:
         """Standard deviation of the noise on each coordinate of a clipped sum."""
         return self.noise_multiplier * self.clip_norm
 
-    def spends(self, participations: int) -> list[GaussianSpend]:
+    def spends(self, participations: int) -> list[Spend]:
         """All that a client has spent after so many participations, the popularity release included."""
         before = [GaussianSpend(noise_multiplier=self.popularity.noise_multiplier)] if self.popularity else []
         each = [self.participation]
@@ -129,7 +98,7 @@ class PrivacyPlan:
             each.append(GaussianSpend(noise_multiplier=self.metrics_noise))
         return before + each * participations
 
-    def event(self, spend: GaussianSpend, *, kind: str, clip_norm: float | None = None) -> dict[str, Any]:
+    def event(self, spend: Spend, *, kind: str, clip_norm: float | None = None) -> dict[str, Any]:
         """What every entry of a ledger says of a spend under this plan; kind: what it was spent on."""
         correlated = self.limits.separation > 1 and kind == "update"
         return {

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedrec.errors import ConfigError
-from fedrec.privacy.gaussian import Spending
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend, Spending
 
 _MOST = 10**9
 _NO_MODE = {

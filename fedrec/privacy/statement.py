@@ -9,7 +9,8 @@ from typing import Any
 from fedrec.errors import VerificationError
 from fedrec.privacy.accounting import checked_epsilon, composed, epsilon_of, spending_by_client
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.plan import ADJACENCY, GaussianSpend, PrivacyPlan
+from fedrec.privacy.plan import ADJACENCY, PrivacyPlan
+from fedrec.privacy.spends import Spend
 
 NOT_PRIVATE = {
     "mode": "none",
@@ -68,15 +69,15 @@ def participations(events: Iterable[Mapping[str, Any]]) -> Counter[int]:
     return Counter(client for event in events if event["kind"] == "update" for client in event["participants"])
 
 
-def most_spent(events: Sequence[dict[str, Any]]) -> list[GaussianSpend]:
+def most_spent(events: Sequence[dict[str, Any]]) -> list[Spend]:
     """What any one client of a ledger has spent at most, in every kind of spend: a bound for each of them."""
-    most: Counter[GaussianSpend] = Counter()
+    most: Counter[Spend] = Counter()
     for spending in set(spending_by_client(events).values()):
         most |= Counter(dict(spending))
     return list(most.elements())
 
 
-def composed_epsilon(spends: Sequence[GaussianSpend], delta: float) -> float:
+def composed_epsilon(spends: Sequence[Spend], delta: float) -> float:
     """Epsilon of a list of spends, as a budget asks for it."""
     return epsilon_of(composed(spends), delta=delta)
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fedrec.privacy.plan import UNIT_NORM, GaussianSpend, PrivacyPlan
+from fedrec.privacy.plan import UNIT_NORM, PrivacyPlan
+from fedrec.privacy.spends import GaussianSpend, Spend
 
 Task = Literal["update", "popularity"]
 # The last block of a reply when the plan releases metrics: see `contribution.metrics_of`.
@@ -22,7 +23,7 @@ class Block:
     kind: Literal["update", "metrics", "popularity"]
     size: int
     clip_norm: float | None
-    spend: GaussianSpend
+    spend: Spend
 
     @property
     def noise_std(self) -> float:

@@ -17,8 +17,9 @@ from fedrec.data.sequences import Floats
 from fedrec.errors import BudgetError, FedrecError, RefusedError
 from fedrec.model.layout import FlatAdapter, require_layout
 from fedrec.privacy.budget import Budget, EpsilonOf
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
+from fedrec.privacy.spends import Spend
 from fedrec.training.blocks import Task, blocks_of
 from fedrec.training.client_records import ClientRecords
 from fedrec.training.contribution import clipped_update, popularity_vector
@@ -174,7 +175,7 @@ class Client:
         plan: PrivacyPlan,
         instruction: Instruction,
         entries: Sequence[Mapping[str, Any]],
-        spends: Sequence[GaussianSpend],
+        spends: Sequence[Spend],
     ) -> None:
         """Raise BudgetError unless cap, separation, rate limits and lifetime budget all allow it."""
         taken = [entry for entry in entries if entry["kind"] == instruction.task]

@@ -21,8 +21,8 @@ import numpy as np
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.correlated_noise import BandedToeplitz, CorrelatedNoise, NoiseState, best_bands
 from fedrec.privacy.noise_state import SavedNoise, load_noise_state, noise_key, save_noise_state
-from fedrec.privacy.plan import GaussianSpend
 from fedrec.privacy.randomness import system_source
+from fedrec.privacy.spends import GaussianSpend
 
 PARAMETERS = 147_456
 NOISE_MULTIPLIER = 4.0

@@ -12,7 +12,7 @@ from fedrec.audit.noise import distinct_check, noise_checks, shape_check, size_c
 from fedrec.audit.replacing import replaced
 from fedrec.federation import messages
 from fedrec.privacy import correlated_noise, randomness
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend
 from fedrec.training import aggregation, blocks
 from fedrec.training.client import Reply
 

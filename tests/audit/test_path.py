@@ -14,7 +14,7 @@ from fedrec.config import TrainingConfig
 from fedrec.model import heads
 from fedrec.privacy import randomness
 from fedrec.privacy.accounting import epsilon_of
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend
 from fedrec.training import local, payment
 from fedrec.training.learner import LocalTask
 from fedrec.training.local import local_update

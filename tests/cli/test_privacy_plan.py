@@ -10,7 +10,7 @@ from fedrec.cli.privacy import app
 from fedrec.errors import FedrecError
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.gaussian import gaussian_epsilon
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend
 from tests.cli.commands import fedrec, fedrec_process
 
 KEYS = {"epsilon", "delta", "noise_multiplier", "accountant", "cross_check", "assumptions"}

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from fedrec.errors import BudgetError, ConfigError
 from fedrec.privacy.budget import Budget, require_plan_within
-from fedrec.privacy.plan import GaussianSpend, PopularityRelease
+from fedrec.privacy.plan import PopularityRelease
+from fedrec.privacy.spends import GaussianSpend
 from fedrec.privacy.statement import composed_epsilon, most_spent
 from fedrec.privacy_config import BudgetConfig
 from tests.small_worlds import a_central_plan

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from fedrec.errors import ConfigError
 from fedrec.privacy.accounting import Spending, epsilon_of
 from fedrec.privacy.calibration import noise_multiplier_for
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend
 
 
 def spend(noise_multiplier: float, *, rate: float = 1.0, steps: int = 1) -> GaussianSpend:

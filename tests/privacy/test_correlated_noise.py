@@ -10,8 +10,8 @@ from scipy import stats
 from fedrec.errors import ConfigError
 from fedrec.privacy.accounting import epsilon_of
 from fedrec.privacy.correlated_noise import BandedToeplitz, CorrelatedNoise, NoiseState, best_bands
-from fedrec.privacy.plan import GaussianSpend
 from fedrec.privacy.randomness import seeded_source
+from fedrec.privacy.spends import GaussianSpend
 
 MANY = 100_000
 

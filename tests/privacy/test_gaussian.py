@@ -20,7 +20,7 @@ from fedrec.privacy.gaussian import (
     gdp_mu,
     zcdp_rho,
 )
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend
 
 
 def spend(noise_multiplier, *, rate=1.0, steps=1):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from fedrec.config import Scenario, TrainingConfig
 from fedrec.errors import ConfigError
-from fedrec.privacy.plan import GaussianSpend, plan_of
+from fedrec.privacy.plan import plan_of
+from fedrec.privacy.spends import GaussianSpend, spend_of
 from fedrec.privacy_config import PrivacyConfig
 from tests.small_worlds import a_plan
 
@@ -47,7 +48,7 @@ def test_a_spend_survives_the_ledger(noise, rate, steps):
 
 def test_a_mechanism_that_is_not_known_is_refused():
     with pytest.raises(ConfigError, match="`skellam` event"):
-        GaussianSpend.from_event({"mechanism": "skellam"})
+        spend_of({"mechanism": "skellam"})
 
 
 def test_the_unit_and_the_sampling_are_said_in_words():

@@ -5,8 +5,8 @@ import pytest
 
 from fedrec.errors import BudgetError, LayoutError, RefusedError, UnsafeUpdateError
 from fedrec.privacy.ledger import Ledger, read_events
-from fedrec.privacy.plan import GaussianSpend
 from fedrec.privacy.randomness import system_source
+from fedrec.privacy.spends import GaussianSpend
 from fedrec.training.client_records import FolderRecords
 from tests.small_worlds import a_model, a_plan
 from tests.training.clients import PLAN, a_client, an_instruction

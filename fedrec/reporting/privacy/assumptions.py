@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.spends import spend_of
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import delta_text
 from fedrec.reporting.privacy.evidence import Evidence
@@ -95,10 +96,7 @@ def secret_noise(evidence: Evidence) -> Assumption:
 
 def _as_planned(events: Sequence[Mapping[str, Any]], plan: PrivacyPlan) -> Assumption:
     updates = [event for event in events if event["kind"] == "update"]
-    planned = sum(
-        GaussianSpend.from_event(event) == plan.participation and event["clip_norm"] == plan.clip_norm
-        for event in updates
-    )
+    planned = sum(spend_of(event) == plan.participation and event["clip_norm"] == plan.clip_norm for event in updates)
     return Assumption(
         "Every round used the mechanism that the settings name",
         "met" if planned == len(updates) else "not met",

@@ -16,8 +16,9 @@ from fedrec.config_file import read_run_config
 from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.privacy.chain import GENESIS
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan, plan_of
 from fedrec.privacy.seal import require_sealed
+from fedrec.privacy.spends import Spend, spend_of
 from fedrec.release import Manifest, public_key, verify_release
 
 LEDGER = "ledger.jsonl"
@@ -233,7 +234,7 @@ def _check_events(evidence: Evidence) -> None:
 def _fault(event: Event, plan: PrivacyPlan) -> str:
     """What makes an entry impossible to account; empty if nothing does."""
     try:
-        spend = GaussianSpend.from_event(event)
+        spend = spend_of(event)
     except KeyError as error:
         return f"lacks {error}"
     numbers = (spend.noise_multiplier, spend.sampling_rate, event.get("clip_norm"))
@@ -280,13 +281,13 @@ def _check_releases(evidence: Evidence) -> None:
 
 def _check_clients(evidence: Evidence) -> None:
     """Raise VerificationError if a client has spent more, or under other noise, than the server's ledger says."""
-    charged: dict[int, Counter[GaussianSpend]] = {}
+    charged: dict[int, Counter[Spend]] = {}
     for event in evidence.events:
         for client in event["participants"]:
-            charged.setdefault(client, Counter())[GaussianSpend.from_event(event)] += 1
+            charged.setdefault(client, Counter())[spend_of(event)] += 1
     for client, events in evidence.clients.items():
         known = charged.get(client, Counter())
-        spent = Counter(GaussianSpend.from_event(event) for event in events)
+        spent = Counter(spend_of(event) for event in events)
         if spent.total() > known.total():
             raise VerificationError(
                 f"A client's ledger holds {spent.total()} entries and the server's {known.total()} for it. "

@@ -14,7 +14,7 @@ from fedrec.privacy.accounting import (
     spending_by_client,
 )
 from fedrec.privacy.gaussian import gdp_mu, zcdp_rho
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import Spend, spend_of
 from fedrec.reporting.figures import rounded_up
 from fedrec.reporting.privacy.evidence import Event
 
@@ -56,7 +56,7 @@ def _holds(whole: Spending, part: Spending) -> bool:
 
 def together(spendings: Iterable[Spending]) -> Spending:
     """All of them spent by the same person."""
-    total: Counter[GaussianSpend] = Counter()
+    total: Counter[Spend] = Counter()
     for spending in spendings:
         total.update(dict(spending))
     return tuple(sorted(total.items(), key=repr))
@@ -68,10 +68,10 @@ def by_round(events: Sequence[Event], *, delta: float, before: Spending = ()) ->
     before: what that client is taken to have spent in earlier runs.
     """
     found: dict[int, float] = {}
-    spends: dict[int, list[GaussianSpend]] = {}
+    spends: dict[int, list[Spend]] = {}
     worst = epsilon_of(before, delta=delta)
     for event in events:
-        spend = GaussianSpend.from_event(event)
+        spend = spend_of(event)
         for client in event["participants"]:
             spends.setdefault(client, []).append(spend)
         touched = {together([before, composed(spends[client])]) for client in event["participants"]}

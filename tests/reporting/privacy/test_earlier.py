@@ -9,7 +9,7 @@ import pytest
 
 from fedrec.errors import ConfigError, FedrecError, VerificationError
 from fedrec.privacy.gaussian import best_guess, epsilon_without_amplification
-from fedrec.privacy.plan import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend
 from fedrec.reporting.privacy.earlier import runs_before
 from fedrec.reporting.privacy.markdown import privacy_markdown
 from fedrec.reporting.privacy.page import privacy_html

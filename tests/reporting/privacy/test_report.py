@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from fedrec.errors import ConfigError, DataError, FedrecError, VerificationError
 from fedrec.privacy.accounting import composed, epsilon_of, spending_by_client
 from fedrec.privacy.ledger import ledger_head, read_events
-from fedrec.privacy.plan import GaussianSpend
 from fedrec.privacy.seal import Seal
+from fedrec.privacy.spends import GaussianSpend
 from fedrec.release import signing_key
 from fedrec.reporting.document import Bullets, Pairs, Table, Text
 from fedrec.reporting.model_card import model_card
