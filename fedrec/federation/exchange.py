@@ -10,6 +10,8 @@ from flwr.serverapp import Grid
 
 from fedrec.federation.inbox import Inbox, Source, inbox_of
 
+# Flower drops an answer that its device's clock dates past the message's end, and clocks are wrong by minutes.
+CLOCK_SKEW = 3600.0
 # One request to the SuperLink is about so many messages; so many replies are held at once.
 _BATCH = 16
 

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from flwr.app import Message
 from flwr.serverapp import Grid as Grid
 
-from fedrec.federation.exchange import Exchange, Pace
+from fedrec.federation.exchange import CLOCK_SKEW, Exchange, Pace
 from fedrec.federation.messages import TRAIN, pack_instruction, unpack_reply
+from fedrec.federation.secure_round import SecureRound
 from fedrec.training.client import Instruction, Reply
+from fedrec.training.masking import Masked, Masking, Pay
 
 # The node of each client that is connected now.
 NodesOf = Callable[[], Mapping[int, int]]
-
-# Flower drops an answer that its device's clock dates past the message's end, and clocks are wrong by minutes.
-_CLOCK_SKEW = 3600.0
 
 
 class GridEngine:
@@ -42,7 +41,7 @@ class GridEngine:
                 yield Reply(client=client, code="unreachable")
         content = pack_instruction(instruction)
         messages = (
-            Message(content, nodes[client], TRAIN, ttl=timeout + _CLOCK_SKEW, group_id=str(instruction.round))
+            Message(content, nodes[client], TRAIN, ttl=timeout + CLOCK_SKEW, group_id=str(instruction.round))
             for client in asked
         )
         for place, reply in self._exchange.ask(messages, timeout=timeout):
@@ -54,3 +53,9 @@ class GridEngine:
                 yield Reply(client=client, code="malformed")
             else:
                 yield unpack_reply(client, reply)
+
+    def aggregate(
+        self, instruction: Instruction, cohort: Sequence[int], masking: Masking, *, timeout: float, pay: Pay
+    ) -> Masked:
+        """The sum of a cohort under masks; see `fedrec.training.masking.MaskingEngine`."""
+        return SecureRound(self._exchange, self._nodes, timeout=timeout).run(instruction, cohort, masking, pay=pay)

@@ -9,20 +9,35 @@ from collections.abc import Callable
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedrec.errors import FedrecError
+from fedrec.errors import FedrecError, RefusedError
 from fedrec.federation.messages import pack_reply, unpack_instruction
+from fedrec.federation.secure_messages import pack_answer, unpack_request
 from fedrec.training.client import Client, Reply
+from fedrec.training.masking import MaskedReply
+from fedrec.training.participant import Participant
 
 ClientOf = Callable[[Context], Client]
+ParticipantOf = Callable[[Context], Participant]
 
 
-def build_client_app(client_of: ClientOf) -> ClientApp:
-    """A ClientApp whose node is the client that `client_of` finds in its context."""
+def _no_participant(_: Context) -> Participant:
+    raise RefusedError("This node takes part in no rounds under masks.")
+
+
+def build_client_app(client_of: ClientOf, participant_of: ParticipantOf = _no_participant) -> ClientApp:
+    """A ClientApp whose node is the client that `client_of` finds in its context.
+
+    participant_of: the same client with what it takes part in rounds under masks with.
+    """
     app = ClientApp()
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
         return Message(pack_reply(_reply(client_of, message, context)), reply_to=message)
+
+    @app.train("secure")
+    def secure(message: Message, context: Context) -> Message:
+        return Message(pack_answer(_answer(participant_of, message, context)), reply_to=message)
 
     @app.query("identify")
     def identify(message: Message, context: Context) -> Message:
@@ -30,6 +45,16 @@ def build_client_app(client_of: ClientOf) -> ClientApp:
         return Message(RecordDict({"identity": known}), reply_to=message)
 
     return app
+
+
+def _answer(participant_of: ParticipantOf, message: Message, context: Context) -> MaskedReply:
+    try:
+        participant = participant_of(context)
+        return participant.answer(*unpack_request(message.content))
+    except FedrecError as error:
+        return MaskedReply(client=-1, code=error.code)
+    except Exception:  # see the module: the text stays here
+        return MaskedReply(client=-1, code="crashed")
 
 
 def _reply(client_of: ClientOf, message: Message, context: Context) -> Reply:

@@ -60,7 +60,8 @@ def unpack_instruction(content: RecordDict) -> Instruction:
             run=_name(settings["run"]),
             round=_round(settings["round"]),
             token=_name(settings["token"]),
-            adapter=_unpack(vectors["adapter"]).copy(),
+            # A round under masks sends it when a client is to train.
+            adapter=_unpack(vectors["adapter"]).copy() if "adapter" in vectors else np.zeros(0, _FLOAT32),
             layout=str(settings["layout"]),
             plan=PrivacyPlan.from_table(json.loads(plan)) if plan else None,
             negatives_seed=_seed(str(settings["negatives_seed"])),
@@ -95,10 +96,17 @@ def _reply(client: int, content: RecordDict) -> Reply:
         raise ValueError("A reply is a code, a count and at most one vector.")
     settings = dict(said.items())
     code, attempts = settings.pop("code"), settings.pop("attempts")
-    if settings or not isinstance(code, str) or code not in _CODES or type(attempts) is not int:
-        raise ValueError("A code is one of ours, and attempts are counted.")
+    if settings or type(attempts) is not int:
+        raise ValueError("Attempts are counted.")
     vector = None if update is None else _unpack(update)
-    return Reply(client=client, update=vector, code=code, attempts=attempts if attempts > 0 else 0)
+    return Reply(client=client, update=vector, code=known_code(code), attempts=attempts if attempts > 0 else 0)
+
+
+def known_code(given: object) -> str:
+    """A code that a client may say; raises ValueError for any other."""
+    if not isinstance(given, str) or given not in _CODES:
+        raise ValueError("A code is one of ours.")
+    return given
 
 
 def claimed_client(message: Message) -> int | None:

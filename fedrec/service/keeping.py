@@ -145,7 +145,7 @@ class Keeper:
         place = self.folder.catalogue(name)
         if status.phase == "stopped" or not is_cut_off(place.run):
             return False
-        return load_scenario(place.scenario).privacy.mode == "local"
+        return load_scenario(place.scenario).privacy.mode in ("local", "distributed")
 
     def _ask_if_quiet(self, name: str, kept: Kept, run: int) -> None:
         """Ask Flower what became of a run that nobody serves; one whose process is gone is over."""

@@ -20,7 +20,7 @@ from fedrec.privacy.budget import Budget, EpsilonOf
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.privacy.spends import Spend
-from fedrec.training.blocks import Task, blocks_of
+from fedrec.training.blocks import Block, Task, blocks_of
 from fedrec.training.client_records import ClientRecords
 from fedrec.training.contribution import clipped_update, popularity_vector
 from fedrec.training.examples import Example
@@ -90,25 +90,35 @@ class Client:
         Raises RefusedError, BudgetError or LayoutError where it must not take part and has
         spent nothing on this round; a fault after spending is a reply without an update.
         """
-        self._require_sound(instruction)
-        task = LocalTask(adapter=instruction.adapter, negatives_seed=instruction.negatives_seed)
+        self.require_sound(instruction)
+        if self.plan is not None and self.plan.mode == "distributed":
+            raise RefusedError("The server asks for an update in clear. This client takes part under masks alone.")
         if self.plan is None:
-            return Reply(client=self.id, update=self.learner.update(self.examples(), task, self.training))
+            return Reply(client=self.id, update=self.learner.update(self.examples(), _task(instruction), self.training))
         if stored := self.records.reply(instruction.token):
             return Reply(client=self.id, update=stored[0], attempts=stored[1])
         source = self.source_for(instruction.round) if self.plan.mode == "local" else None
         try:
-            attempts = self._pay(self.plan, instruction, guarantee=source.guarantee if source else None)
-            update = self._contribution(instruction.task, task, self.plan, source)
+            attempts = self.pay(instruction, guarantee=source.guarantee if source else None)
+            update = self.contribution(instruction, source)
             self.records.keep(instruction.token, update, attempts=attempts)
         except FedrecError as error:
             # What was paid for is told even when nothing comes of it, so that the server charges it too.
-            if attempts := self._attempts(instruction):
+            if attempts := self.attempts(instruction.token):
                 return Reply(client=self.id, code=error.code, attempts=attempts)
             raise
         return Reply(client=self.id, update=update, attempts=attempts)
 
-    def _require_sound(self, instruction: Instruction) -> None:
+    def require_willing(self, instruction: Instruction) -> None:
+        """Refuse, before it trains, a round that it would not pay for."""
+        require_layout(self.learner.layout.hash, instruction.layout)
+        if instruction.plan != self.plan:
+            raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
+        if self.plan is not None:
+            spends = [block.spend for block in self._blocks(self.plan, instruction.task)]
+            self._require_room(self.plan, instruction, self.records.spent(), spends)
+
+    def require_sound(self, instruction: Instruction) -> None:
         """Refuse, before anything is paid for it, what the server alone decides."""
         require_layout(self.learner.layout.hash, instruction.layout)
         if instruction.plan != self.plan:
@@ -121,36 +131,31 @@ class Client:
         if instruction.prior is not None:
             self.learner.set_prior(instruction.prior)
 
-    def _contribution(self, kind: Task, task: LocalTask, plan: PrivacyPlan, source: RandomSource | None) -> FlatAdapter:
+    def contribution(self, instruction: Instruction, source: RandomSource | None) -> FlatAdapter:
         """What is sent; as if without data where making it fails, as the kind of a fault could tell of the data."""
         try:
-            return self._vector(kind, task, plan, source, self.examples())
+            return self._vector(instruction, source, self.examples())
         except Exception:
-            return self._vector(kind, task, plan, source, [])
+            return self._vector(instruction, source, [])
 
     def _vector(
-        self,
-        kind: Task,
-        task: LocalTask,
-        plan: PrivacyPlan,
-        source: RandomSource | None,
-        examples: Sequence[Example],
+        self, instruction: Instruction, source: RandomSource | None, examples: Sequence[Example]
     ) -> FlatAdapter:
-        if kind == "popularity" and plan.popularity:
+        plan, task = self._own_plan(), _task(instruction)
+        if instruction.task == "popularity" and plan.popularity:
             return popularity_vector(examples, catalogue=self.learner.catalogue_size, items=plan.popularity.items)
-        if plan.mode == "central":
-            return clipped_update(self.learner, examples, task, self.training, plan)
-        return self.learner.update(examples, task, self.training, plan=plan, source=source)
+        if plan.mode == "local":
+            return self.learner.update(examples, task, self.training, plan=plan, source=source)
+        return clipped_update(self.learner, examples, task, self.training, plan)
 
-    def _attempts(self, instruction: Instruction) -> int:
-        spent = self.records.spent()
-        return len([event for event in spent if event["token"] == instruction.token and event["kind"] != "metrics"])
+    def attempts(self, token: str) -> int:
+        """How often an attempt at a round was paid for."""
+        return len([event for event in self.records.spent() if event["token"] == token and event["kind"] != "metrics"])
 
-    def _pay(self, plan: PrivacyPlan, instruction: Instruction, *, guarantee: bool | None) -> int:
+    def pay(self, instruction: Instruction, *, guarantee: bool | None) -> int:
         """Write what this participation spends, and return which attempt at this round it is."""
-        popularity = instruction.task == "popularity"
-        size = self.learner.catalogue_size if popularity else self.learner.layout.size
-        blocks = blocks_of(plan, instruction.task, size=size)
+        plan = self._own_plan()
+        blocks = self._blocks(plan, instruction.task)
         with self.records.open_ledger() as ledger:
             entries = ledger.entries
             self._require_room(plan, instruction, entries, [block.spend for block in blocks])
@@ -170,6 +175,15 @@ class Client:
                 )
         return attempts
 
+    def _own_plan(self) -> PrivacyPlan:
+        if self.plan is None:
+            raise RefusedError("Without a privacy plan nothing is paid for.")
+        return self.plan
+
+    def _blocks(self, plan: PrivacyPlan, task: Task) -> list[Block]:
+        size = self.learner.catalogue_size if task == "popularity" else self.learner.layout.size
+        return blocks_of(plan, task, size=size)
+
     def _require_room(
         self,
         plan: PrivacyPlan,
@@ -188,3 +202,7 @@ class Client:
             raise BudgetError(f"This client takes part every {rests} rounds at most. Ask it again later.")
         if self.budget:
             self.budget.require_room(entries, spends, now=self.now(), epsilon_of=self.epsilon_of)
+
+
+def _task(instruction: Instruction) -> LocalTask:
+    return LocalTask(adapter=instruction.adapter, negatives_seed=instruction.negatives_seed)

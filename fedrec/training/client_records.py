@@ -15,6 +15,7 @@ from fedrec.privacy.device_ledger import DeviceLedger, read_device_events
 from fedrec.privacy.ledger import Ledger, read_events
 
 _REPLY = "reply"
+_SESSION = "session"
 
 
 class ClientRecords(Protocol):
@@ -36,6 +37,14 @@ class ClientRecords(Protocol):
         """Put a reply on the disk before it is sent."""
         ...
 
+    def session(self, token: str) -> bytes | None:
+        """What was kept last of an attempt at a round under masks."""
+        ...
+
+    def keep_session(self, token: str, content: bytes) -> None:
+        """Put what a round under masks needs on the disk before anything of it is sent; an earlier one is gone."""
+        ...
+
 
 class FolderRecords:
     """Plain files in a folder that stands for a simulated client's device."""
@@ -43,6 +52,7 @@ class FolderRecords:
     def __init__(self, folder: Path) -> None:
         self.ledger = folder / "ledger.jsonl"
         self._reply = folder / "reply.bin"
+        self._session = folder / "session.bin"
 
     def open_ledger(self) -> Ledger:
         """See `ClientRecords`."""
@@ -60,9 +70,18 @@ class FolderRecords:
         """See `ClientRecords`."""
         write_atomically(self._reply, _pack(token, update, attempts), mode=0o600)
 
+    def session(self, token: str) -> bytes | None:
+        """See `ClientRecords`."""
+        return _of_session(self._session.read_bytes(), token) if self._session.exists() else None
+
+    def keep_session(self, token: str, content: bytes) -> None:
+        """See `ClientRecords`."""
+        write_atomically(self._session, token.encode() + b"\n" + content, mode=0o600)
+
     def erase(self) -> None:
-        """Forget the reply; the ledger stays: its entries tell of no content, and spent is spent."""
+        """Forget what was replied; the ledger stays: its entries tell of no content, and spent is spent."""
         self._reply.unlink(missing_ok=True)
+        self._session.unlink(missing_ok=True)
 
 
 class StoredRecords:
@@ -90,6 +109,22 @@ class StoredRecords:
         with self._store.transaction():
             self._before_keeping()
             self._store.set_blob(_REPLY, _pack(token, update, attempts))
+
+    def session(self, token: str) -> bytes | None:
+        """See `ClientRecords`."""
+        kept = self._store.blob(_SESSION)
+        return _of_session(kept, token) if kept else None
+
+    def keep_session(self, token: str, content: bytes) -> None:
+        """See `ClientRecords`."""
+        with self._store.transaction():
+            self._before_keeping()
+            self._store.set_blob(_SESSION, token.encode() + b"\n" + content)
+
+
+def _of_session(kept: bytes, token: str) -> bytes | None:
+    name, _, content = kept.partition(b"\n")
+    return content if name == token.encode() else None
 
 
 def _pack(token: str, update: FlatAdapter, attempts: int) -> bytes:

@@ -13,7 +13,8 @@ import numpy as np
 from fedrec.privacy.accounting import Spending, spending_by_client
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger
-from fedrec.privacy.plan import GaussianSpend, PrivacyPlan
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.spends import Spend
 from fedrec.privacy.statement import composed_epsilon
 from fedrec.training.blocks import Block, blocks_of
 from fedrec.training.payment import complete, paid
@@ -61,7 +62,7 @@ class Cohorts:
         """
         plan = self.recipe.plan
         pending = self.pending(number)
-        lost = pending and plan and plan.mode == "central" and paid(self.ledger, pending.token)
+        lost = pending and plan and self.recipe.asks_anew and paid(self.ledger, pending.token)
         if pending and not lost:
             return pending
         if pending and plan:
@@ -85,7 +86,7 @@ class Cohorts:
         if number == 0:
             return list(self.connected())
         able = self._able(self.connected(), number, blocks)
-        if pending:
+        if pending and not self.recipe.masking:
             allowed = set(able)
             return [client for client in pending.cohort if client in allowed]
         recipe = self.recipe
@@ -108,11 +109,11 @@ class Cohorts:
     def _token(self, number: int) -> str:
         """Names an attempt at a round.
 
-        In `central` mode it is new for every attempt: a client takes it for a participation of
-        its own, so that a server that was set back cannot have one update noised twice for one
-        charge. In `local` mode it is the round's, whose reply carries its noise with it.
+        In `central` mode, and under masks, it is new for every attempt: a client takes it for a
+        participation of its own, so that a server that was set back cannot have one update noised
+        twice for one charge. In `local` mode it is the round's, whose reply carries its noise with it.
         """
-        if self.recipe.plan is not None and self.recipe.plan.mode == "central":
+        if self.recipe.asks_anew:
             return secrets.token_hex(16)
         text = f"{self.recipe.run_id}|{self.recipe.layout}|{number}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -151,7 +152,7 @@ def eligible(
 
 
 def within_budget(
-    clients: Sequence[int], entries: Sequence[dict[str, Any]], more: Sequence[GaussianSpend], budget: Budget
+    clients: Sequence[int], entries: Sequence[dict[str, Any]], more: Sequence[Spend], budget: Budget
 ) -> list[int]:
     """The clients whose lifetime budget has room for `more`, by the server's own count."""
     spent = spending_by_client(entries)

@@ -30,22 +30,28 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
-    """What came of asking a cohort.
+class Asked:
+    """An attempt at a round as its ledger is charged for it.
 
-    total: of the sound replies. spent: clients that are charged. interrupted: client and
-    number of each attempt that it paid for and that gave nothing. replies: a hash of each
-    counted one that was noised by its client, an empty text for any other.
+    spent: clients that are charged. interrupted: client and number of each attempt that it paid for
+    and that gave nothing. replies: a hash of each counted one that was noised by its client, an
+    empty text for any other.
     """
 
     round: int
     token: str
     cohort: Sequence[int]
-    total: UpdateSum
-    failures: Counter[str]
     spent: Sequence[int]
     interrupted: Sequence[tuple[int, int]]
     replies: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected(Asked):
+    """What came of asking a cohort. total: of the sound replies."""
+
+    total: UpdateSum
+    failures: Counter[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,14 @@ from typing import Any
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.blocks import Block
-from fedrec.training.collecting import Collected
+from fedrec.training.collecting import Asked
 
 _INTERRUPTED = "interrupted"
 _RELEASED = {"update": "adapter of round {}", "metrics": "metrics of round {}", "popularity": "popularity"}
 
 
 def pay(
-    ledger: Ledger, plan: PrivacyPlan, collected: Collected, blocks: Sequence[Block], *, guarantee: bool, dropped: bool
+    ledger: Ledger, plan: PrivacyPlan, asked: Asked, blocks: Sequence[Block], *, guarantee: bool, dropped: bool
 ) -> None:
     """Write what an attempt at a round spent, once per token, and each attempt that an interruption wasted.
 
@@ -23,21 +23,19 @@ def pay(
     for block in blocks:
         event = {
             **plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm),
-            "round": collected.round,
-            "token": collected.token,
+            "round": asked.round,
+            "token": asked.token,
             "guarantee": guarantee,
         }
-        written = [
-            entry for entry in ledger.entries if entry["token"] == collected.token and entry["kind"] == block.kind
-        ]
-        _pay_interrupted(ledger, event, collected, written, cap=plan.limits.cap)
+        written = [entry for entry in ledger.entries if entry["token"] == asked.token and entry["kind"] == block.kind]
+        _pay_interrupted(ledger, event, asked, written, cap=plan.limits.cap)
         rounds = [entry for entry in written if "attempt" not in entry]
-        owing, unseen = _owing(collected, rounds)
+        owing, unseen = _owing(asked, rounds)
         ended = [entry for entry in rounds if not entry["released"].startswith(_INTERRUPTED)]
         if owing or unseen or not ended:
-            released = _RELEASED[block.kind].format(collected.round)
+            released = _RELEASED[block.kind].format(asked.round)
             if dropped:
-                released = f"nothing: too few replies in round {collected.round}"
+                released = f"nothing: too few replies in round {asked.round}"
             ledger.append({**event, "participants": sorted(owing), "replies": unseen, "released": released})
 
 
@@ -84,21 +82,19 @@ def paid(ledger: Ledger, token: str) -> bool:
 
 
 def _pay_interrupted(
-    ledger: Ledger, event: dict[str, Any], collected: Collected, written: Sequence[dict[str, Any]], *, cap: int
+    ledger: Ledger, event: dict[str, Any], asked: Asked, written: Sequence[dict[str, Any]], *, cap: int
 ) -> None:
     """Charge attempts that gave nothing; no honest client comes to more than its cap, so no claim does."""
     known = {(entry.get("client"), entry.get("attempt")) for entry in written}
     same_kind = (entry for entry in ledger.entries if entry["kind"] == event["kind"])
-    taken = Counter(
-        client for entry in same_kind if entry["token"] != collected.token for client in entry["participants"]
-    )
-    for client, attempt in collected.interrupted:
+    taken = Counter(client for entry in same_kind if entry["token"] != asked.token for client in entry["participants"])
+    for client, attempt in asked.interrupted:
         if (client, attempt) not in known and taken[client] + attempt < cap:
             wasted = {"participants": [client], "client": client, "attempt": attempt}
             ledger.append({**event, **wasted, "released": "nothing: interrupted"})
 
 
-def _owing(collected: Collected, rounds: Sequence[dict[str, Any]]) -> tuple[set[int], dict[str, str]]:
+def _owing(asked: Asked, rounds: Sequence[dict[str, Any]]) -> tuple[set[int], dict[str, str]]:
     """Who is not charged yet for what it sent, and the replies that are not on record.
 
     A client that refused before an interruption may have taken part after it; and another
@@ -106,7 +102,7 @@ def _owing(collected: Collected, rounds: Sequence[dict[str, Any]]) -> tuple[set[
     """
     charged = {client for entry in rounds for client in entry["participants"]}
     seen = {(int(client), digest) for entry in rounds for client, digest in entry["replies"].items()}
-    unseen = {client: digest for client, digest in collected.replies.items() if (client, digest) not in seen}
+    unseen = {client: digest for client, digest in asked.replies.items() if (client, digest) not in seen}
     again = {client for client, _ in seen} & unseen.keys()
-    owing = {client for client in collected.spent if client not in charged or client in again}
+    owing = {client for client in asked.spent if client not in charged or client in again}
     return owing, {str(client): digest for client, digest in unseen.items()}

@@ -21,6 +21,7 @@ from fedrec.training.client import Instruction
 from fedrec.training.cohort import Begun, Cohorts
 from fedrec.training.collecting import Collected, Engine, Until, ask
 from fedrec.training.contribution import released_metrics, released_prior
+from fedrec.training.masking import Masking, masked_sum
 from fedrec.training.payment import pay, settle
 from fedrec.training.recipe import Recipe, draw_seed
 from fedrec.training.robust import draw_groups
@@ -58,11 +59,11 @@ class RoundServer:
     def settle(self, state: ServerState) -> None:
         """Whoever was asked for the round after `state` when it was cut off is charged, whether or not it goes on.
 
-        In `local` mode each reply that came is a release to this server. In `central` mode nothing
-        was drawn yet: an attempt is charged before its noise.
+        In `local` mode each reply that came is a release to this server, and under masks each client has drawn
+        its noise. In `central` mode nothing was drawn yet: an attempt is charged before its noise.
         """
         plan, begun = self.recipe.plan, self.cohorts.pending(state.round + 1)
-        if plan is not None and plan.mode == "local" and begun is not None:
+        if plan is not None and plan.mode != "central" and begun is not None:
             settle(
                 self.ledger,
                 plan,
@@ -80,6 +81,8 @@ class RoundServer:
             return self._noised_round(plan, state, prior)
         if kept := self.folder.kept_mean(state.round + 1):
             return RoundResult(asked=kept.asked, replies=kept.replies, failures=Counter(), mean=kept.mean)
+        if plan is not None and self.recipe.masking is not None:
+            return self._masked_round(plan, self.recipe.masking, state, prior)
         collected = self._ask(state, prior, blocks=[])
         if plan is not None:
             self._pay(plan, collected, blocks_of(plan, "update", size=len(state.adapter)))
@@ -89,6 +92,27 @@ class RoundServer:
         kept = KeptMean(asked=len(collected.cohort), replies=collected.total.count, mean=mean)
         self.folder.keep_mean(state.round + 1, kept)
         return _result(collected, mean)
+
+    def _masked_round(
+        self, plan: PrivacyPlan, masking: Masking, state: ServerState, prior: Floats | None
+    ) -> RoundResult:
+        blocks = blocks_of(plan, "update", size=len(state.adapter))
+        begun = self.cohorts.begin(state.round + 1, blocks)
+        masked = masked_sum(
+            self.engine,
+            self._instruction(state, begun, prior=prior),
+            begun.cohort,
+            masking,
+            timeout=self.recipe.federation.timeout,
+            pay=lambda so_far, dropped: pay(
+                self.ledger, plan, so_far.asked(), blocks, guarantee=self.recipe.noise == "system", dropped=dropped
+            ),
+        )
+        mean = None if masked.total is None else masking.ring.decode(masked.total) / masking.parameters.clients
+        if mean is not None:
+            kept = KeptMean(asked=len(begun.cohort), replies=masked.survivors, mean=mean)
+            self.folder.keep_mean(begun.round, kept)
+        return RoundResult(asked=len(begun.cohort), replies=masked.survivors, failures=masked.failures, mean=mean)
 
     def needs_clients(self, state: ServerState) -> bool:
         """Whether the round after `state` has still to be asked for: nothing of it was kept."""

@@ -1,0 +1,124 @@
+"""A round under masks, as its server sees it: what it asks, what it is told, and when it pays.
+
+The server's ledger is charged before the masks are taken off: what comes then is the release.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from fedrec.errors import ConfigError
+from fedrec.secagg.masks import Words
+from fedrec.secagg.parameters import Parameters
+from fedrec.secagg.ring import Ring
+from fedrec.training.client import Instruction
+from fedrec.training.collecting import UNSPENT_CODES, Asked, Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masking:
+    """How the updates of a run are summed. variance: of each client's share of the noise, 0 in `local` mode.
+
+    directory: the raw identity key of each client. stage_timeout: seconds for a stage in which nobody trains.
+    """
+
+    parameters: Parameters
+    ring: Ring
+    variance: int
+    directory: Mapping[int, bytes]
+    stage_timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedReply:
+    """What a client answers at one stage: bytes, or a code that says why not. attempts: see `client.Reply`."""
+
+    client: int
+    answer: bytes = b""
+    code: str = ""
+    attempts: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Masked:
+    """A round under way, and what came of it.
+
+    total: the sum of the survivors' words; None where there is none. spent: clients that may have drawn noise.
+    """
+
+    instruction: Instruction
+    cohort: Sequence[int]
+    total: Words | None = None
+    survivors: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    spent: set[int] = field(default_factory=set)
+    interrupted: list[tuple[int, int]] = field(default_factory=list)
+
+    def hear(self, reply: MaskedReply, *, paid: bool) -> None:
+        """Note what a reply says of spending; paid: whether the stage is one that is paid for."""
+        if reply.code:
+            self.failures[reply.code] += 1
+        if paid and reply.attempts > 1:
+            self.interrupted += [(reply.client, attempt) for attempt in range(1, self._believable(reply.attempts))]
+        if paid and reply.code in UNSPENT_CODES and not reply.attempts:
+            self.spent.discard(reply.client)
+
+    def asked(self) -> Asked:
+        """What the ledger is charged for."""
+        return Asked(
+            round=self.instruction.round,
+            token=self.instruction.token,
+            cohort=self.cohort,
+            spent=sorted(self.spent),
+            interrupted=self.interrupted,
+            replies={},
+        )
+
+    def _believable(self, attempts: int) -> int:
+        plan = self.instruction.plan
+        return min(attempts, plan.limits.cap) if plan else 0
+
+
+# Called when the masked inputs are in, and before anybody is asked to take a mask off.
+Pay = Callable[[Masked], None]
+
+
+@runtime_checkable
+class MaskingEngine(Protocol):
+    """How clients are summed under masks."""
+
+    def aggregate(
+        self, instruction: Instruction, cohort: Sequence[int], masking: Masking, *, timeout: float, pay: Pay
+    ) -> Masked:
+        """The sum of a cohort, or why there is none; `pay` returned before anything was unmasked."""
+        ...
+
+
+def masked_sum(
+    engine: Engine,
+    instruction: Instruction,
+    cohort: Sequence[int],
+    masking: Masking,
+    *,
+    timeout: float,
+    pay: Callable[[Masked, bool], None],
+) -> Masked:
+    """The sum of a cohort that is believable and paid for, or none.
+
+    pay: told what came and whether nothing is released. Raises ConfigError for an engine that cannot mask.
+    """
+    if not isinstance(engine, MaskingEngine):
+        raise ConfigError('This engine adds updates up as they are. Run rounds under masks with engine = "flower".')
+    if len(cohort) != masking.parameters.clients:
+        # The noise is sized for a full one.
+        return Masked(instruction=instruction, cohort=cohort, failures=Counter(too_few=1))
+    masked = engine.aggregate(instruction, cohort, masking, timeout=timeout, pay=lambda so_far: pay(so_far, False))
+    if masked.total is not None and not masking.ring.is_plausible(
+        masked.total, clients=masked.survivors, variance=masking.variance
+    ):
+        masked.total = None
+        masked.failures["implausible"] += 1
+    if masked.spent:
+        pay(masked, masked.total is None)
+    return masked

@@ -1,0 +1,128 @@
+"""A client's side of a round under masks: check, pay, train, noise, mask, keep, answer.
+
+What a client says at a stage is on its disk before it is sent, so that one that restarts between two stages goes on
+with the same keys, the same noise and the same words. A session's words are drawn once, and paid for before that.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fedrec.errors import FedrecError, RefusedError
+from fedrec.secagg.client import SecureClient
+from fedrec.secagg.masks import Words
+from fedrec.secagg.ring import Ring
+from fedrec.secagg.skellam import skellam
+from fedrec.secagg.terms import Stage, Terms
+from fedrec.training.client import Client, Instruction
+from fedrec.training.masking import MaskedReply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Kept:
+    """What a client has of a session between two stages. words: what it sums; None before it trained."""
+
+    state: bytes
+    words: Words | None = None
+    attempts: int = 0
+
+    def pack(self) -> bytes:
+        """Its form on the disk: secret, as it holds keys, and words whose noise is the client's share alone."""
+        kind = "" if self.words is None else self.words.dtype.str
+        head = {"state": len(self.state), "words": kind, "attempts": self.attempts}
+        body = b"" if self.words is None else self.words.tobytes()
+        return json.dumps(head).encode() + b"\n" + self.state + body
+
+    @classmethod
+    def unpack(cls, content: bytes) -> "Kept":
+        """Read it back."""
+        line, _, body = content.partition(b"\n")
+        head = json.loads(line)
+        state, words = body[: head["state"]], body[head["state"] :]
+        vector = np.frombuffer(words, dtype=head["words"]) if head["words"] else None
+        return cls(state=state, words=vector, attempts=head["attempts"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """A client, and what it takes part in sums with.
+
+    number: by which its server knows it. directory: the raw identity key of each enrolled client. terms_of: of a
+    round, worked out from the client's own plan and never from what a server says; so are ring and variance, that
+    of its share of the noise, 0 where the update is noised already.
+    """
+
+    client: Client
+    number: int
+    identity: Ed25519PrivateKey
+    directory: Mapping[int, bytes]
+    terms_of: Callable[[Instruction], Terms]
+    ring: Ring
+    variance: int
+
+    def answer(self, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        """The answer to a stage's request; it is on the disk on return.
+
+        Raises RefusedError, BudgetError, LayoutError or ProtocolError where it does not go on, and has spent nothing
+        that its server does not know of; a fault after it paid is a reply without an answer.
+        """
+        kept = self._kept(instruction, stage)
+        secure = self._secure(instruction, kept)
+        if stage is Stage.MASK:
+            return self._masked(secure, kept, instruction, request)
+        stages = {
+            Stage.ADVERTISE: secure.advertise,
+            Stage.SHARE: secure.share,
+            Stage.ACKNOWLEDGE: secure.acknowledge,
+            Stage.REVEAL: secure.reveal,
+        }
+        answer = stages[stage](request)
+        self._keep(instruction, replace(kept, state=secure.pack()))
+        return MaskedReply(client=self.number, answer=answer)
+
+    def _masked(self, secure: SecureClient, kept: Kept, instruction: Instruction, request: bytes) -> MaskedReply:
+        words, attempts = kept.words, kept.attempts
+        if words is None:
+            try:
+                words, attempts = self._words(instruction)
+            except FedrecError as error:
+                # What was paid for is told even when nothing comes of it, so that the server charges it too.
+                if attempts := self.client.attempts(instruction.token):
+                    return MaskedReply(client=self.number, code=error.code, attempts=attempts)
+                raise
+        answer = secure.masked(request, words)
+        self._keep(instruction, Kept(state=secure.pack(), words=words, attempts=attempts))
+        return MaskedReply(client=self.number, answer=answer, attempts=attempts)
+
+    def _words(self, instruction: Instruction) -> tuple[Words, int]:
+        """What the client adds to the sum, with its share of the noise, and how often it was paid for."""
+        client, source = self.client, self.client.source_for(instruction.round)
+        client.require_sound(instruction)
+        attempts = client.pay(instruction, guarantee=source.guarantee)
+        values = self.ring.encode(client.contribution(instruction, source), source=source)
+        values += skellam(self.variance).sample(len(values), source=source)
+        return self.ring.to_words(values), attempts
+
+    def _kept(self, instruction: Instruction, stage: Stage) -> Kept:
+        """What it has of this session; nothing before the first stage."""
+        found = self.client.records.session(instruction.token)
+        if found is not None:
+            return Kept.unpack(found)
+        if stage is not Stage.ADVERTISE:
+            raise RefusedError("This client has nothing of this round's earlier stages. It stays out of this round.")
+        self.client.require_willing(instruction)
+        return Kept(state=b"")
+
+    def _secure(self, instruction: Instruction, kept: Kept) -> SecureClient:
+        terms = self.terms_of(instruction)
+        if not kept.state:
+            return SecureClient(terms, client=self.number, identity=self.identity, directory=self.directory)
+        return SecureClient.unpack(
+            kept.state, terms=terms, client=self.number, identity=self.identity, directory=self.directory
+        )
+
+    def _keep(self, instruction: Instruction, kept: Kept) -> None:
+        self.client.records.keep_session(instruction.token, kept.pack())
