@@ -12,6 +12,7 @@ from fedrec.privacy_config import (
     PopularityConfig,
     PrivacyConfig,
     ReleasedMetricsConfig,
+    SecureAggregationConfig,
     require_positive,
 )
 
@@ -161,6 +162,7 @@ class Scenario:
     correlated_noise: CorrelatedNoiseConfig = field(default_factory=CorrelatedNoiseConfig)
     popularity: PopularityConfig = field(default_factory=PopularityConfig)
     released_metrics: ReleasedMetricsConfig = field(default_factory=ReleasedMetricsConfig)
+    secure_aggregation: SecureAggregationConfig = field(default_factory=SecureAggregationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
@@ -169,10 +171,23 @@ class Scenario:
             self._check_private()
         if self.privacy.mode == "local":
             self._check_local()
-        if self.privacy.mode == "central":
-            self._check_central()
-        else:
+        if self.privacy.mode != "central":
             self._refuse_what_the_server_noises()
+        if self.privacy.mode in ("central", "distributed"):
+            self._check_whole_updates()
+        if self.is_masked:
+            self._check_masked()
+        elif self.secure_aggregation.enabled:
+            raise ConfigError(
+                f'secure_aggregation.enabled hides updates that privacy.mode = "{self.privacy.mode}" needs to see. '
+                'Use "distributed" or "local" mode, or set enabled = false.'
+            )
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the server sees sums alone."""
+        mode = self.privacy.mode
+        return mode == "distributed" or (mode == "local" and self.secure_aggregation.enabled)
 
     def _check_private(self) -> None:
         if self.model.prior == "counts":
@@ -198,33 +213,51 @@ class Scenario:
                 'Use unit = "SEGMENT", or put many users on a client.'
             )
 
-    def _check_central(self) -> None:
+    def _check_whole_updates(self) -> None:
+        mode = self.privacy.mode
         if self.data.users_per_client > 1:
             raise ConfigError(
-                f'privacy.mode = "central" clips a whole update, which {self.data.users_per_client} users would share. '
+                f'privacy.mode = "{mode}" clips a whole update, which {self.data.users_per_client} users would share. '
                 'Set data.users_per_client = 1, or use mode = "local" on hubs.'
             )
         if self.privacy.unit != "USER":
-            raise ConfigError('privacy.mode = "central" protects all that a person did. Set privacy.unit = "USER".')
+            raise ConfigError(f'privacy.mode = "{mode}" protects all that a person did. Set privacy.unit = "USER".')
         if self.privacy.sampling_rate != 1:
             raise ConfigError(
                 f"privacy.sampling_rate {self.privacy.sampling_rate} is for the steps of a client in local mode. "
-                "In central mode participation is taken as known: set it to 1."
+                f"In {mode} mode participation is taken as known: set it to 1."
             )
         if self.federation.norm_bound is not None:
             raise ConfigError(
-                "federation.norm_bound is for updates that nobody clips; in central mode the server clips them. "
+                f"federation.norm_bound is for updates that nobody clips; in {mode} mode they are clipped. "
                 "Leave it out: privacy.clip_norm is the bound."
             )
         if self.federation.aggregation != "mean":
             raise ConfigError(
                 f'federation.aggregation = "{self.federation.aggregation}" has no bound that noise could be drawn for. '
-                'In central mode use "mean": every client is held to privacy.clip_norm.'
+                f'In {mode} mode use "mean": every client is held to privacy.clip_norm.'
             )
         if self.correlated_noise.bands > 1 and self.federation.server_optimizer == "adam":
             raise ConfigError(
                 "correlated_noise cancels over rounds only where the adapter is their sum, and Adam rescales each. "
                 'Set federation.server_optimizer = "momentum" or "fedavg".'
+            )
+
+    def _check_masked(self) -> None:
+        if self.federation.over_selection:
+            raise ConfigError(
+                f"federation.over_selection is {self.federation.over_selection}, and a round under masks cannot close "
+                "before all are in. Set it to 0; secure_aggregation.drop_out says how many may go."
+            )
+        if self.federation.aggregation != "mean":
+            raise ConfigError(
+                f'federation.aggregation = "{self.federation.aggregation}" needs single updates, which masks hide. '
+                'Use "mean", or set secure_aggregation.enabled = false.'
+            )
+        if self.privacy.mode == "local" and self.federation.norm_bound is None:
+            raise ConfigError(
+                "secure_aggregation.enabled needs federation.norm_bound in local mode: the grid reaches so far. "
+                "Set it to a norm that updates with their noise seldom have."
             )
 
     def _refuse_what_the_server_noises(self) -> None:
@@ -274,4 +307,5 @@ class Scenario:
             budget=BudgetConfig(),
             correlated_noise=CorrelatedNoiseConfig(),
             released_metrics=ReleasedMetricsConfig(),
+            secure_aggregation=SecureAggregationConfig(),
         )

@@ -8,8 +8,9 @@ from fedrec.errors import ConfigError
 
 _LEAST_NOISE = 0.3
 _LONGEST_SEGMENT = 36_525
+_MOST_NUMBERS = 2**24
 
-Mode = Literal["none", "local", "central"]
+Mode = Literal["none", "local", "central", "distributed"]
 Unit = Literal["USER", "SEGMENT"]
 
 
@@ -17,7 +18,7 @@ Unit = Literal["USER", "SEGMENT"]
 class PrivacyConfig:
     """Where the noise is and what it is worth; `fedrec.privacy.plan` turns it into a plan.
 
-    clip_norm: of one unit's gradient in `local` mode, of a client's whole update in `central`.
+    clip_norm: of one unit's gradient in `local` mode, of a client's whole update in `central` and `distributed`.
     participations: cap k on the rounds that one client takes part in, enforced by the client.
     sampling_rate, expected_batch, segment_days: of `local` mode; public constants of the
     recipe, never read off the data. segment_days: length of the intervals of a SEGMENT unit.
@@ -121,6 +122,30 @@ class ReleasedMetricsConfig:
     def __post_init__(self) -> None:
         if self.noise_multiplier is not None:
             require_noise("released_metrics.noise_multiplier", self.noise_multiplier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecureAggregationConfig:
+    """Sums under masks: what `distributed` mode rests on, and what `local` mode may have as well.
+
+    enabled: masks in `local` mode; `distributed` mode always has them. drop_out, corruption: shares of a cohort
+    that may go, or collude with the server, at most. size: numbers of an update that the grid is made for, at most.
+    """
+
+    enabled: bool = False
+    drop_out: float = 0.1
+    corruption: float = 0.1
+    size: int = 2**18
+
+    def __post_init__(self) -> None:
+        for name, share in (("drop_out", self.drop_out), ("corruption", self.corruption)):
+            if not 0 <= share < 0.5:
+                raise ConfigError(
+                    f"secure_aggregation.{name} is {share}. It is a share of a cohort: at least 0, under 0.5."
+                )
+        require_positive("secure_aggregation", size=self.size)
+        if self.size > _MOST_NUMBERS:
+            raise ConfigError(f"secure_aggregation.size is {self.size}. Choose at most {_MOST_NUMBERS}.")
 
 
 def require_positive(where: str, /, **values: float) -> None:

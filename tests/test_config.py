@@ -166,7 +166,7 @@ def test_what_central_mode_cannot_account_is_refused_with_the_reason(changes, me
         parse(**{"privacy": {"mode": "central"}, **changes})
 
 
-@pytest.mark.parametrize("mode", ["none", "local"])
+@pytest.mark.parametrize("mode", ["none", "local", "distributed"])
 @pytest.mark.parametrize(
     "section",
     [
@@ -177,7 +177,50 @@ def test_what_central_mode_cannot_account_is_refused_with_the_reason(changes, me
 )
 def test_what_only_a_server_noises_is_refused_elsewhere(mode, section):
     with pytest.raises(ConfigError, match=f'privacy.mode is "{mode}"'):
-        parse(**{**HUB, "privacy": {"mode": mode}, **section})
+        parse(**{**({} if mode == "distributed" else HUB), "privacy": {"mode": mode}, **section})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"users_per_client": 3}}, "3 users would share"),
+        ({"privacy": {"mode": "distributed", "unit": "SEGMENT"}}, "privacy.unit"),
+        ({"privacy": {"mode": "distributed", "sampling_rate": 0.1}}, "In distributed mode participation"),
+        ({"federation": {"norm_bound": 1.0}}, "in distributed mode they are clipped"),
+        ({"federation": {"aggregation": "median_of_means", "hostile_clients": 1}}, "distributed mode use .mean."),
+        ({"federation": {"over_selection": 0.1}}, "cannot close before all are in"),
+        ({"adapter": {"ranks": {"history_proj": 4}, "train_a": True}}, "train_a"),
+    ],
+)
+def test_what_distributed_mode_cannot_account_or_sum_is_refused_with_the_reason(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(**{"privacy": {"mode": "distributed"}, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"privacy": {"mode": "central"}}, "central. needs to see"),
+        ({"privacy": {"mode": "none"}}, "none. needs to see"),
+        ({"privacy": {"mode": "local", "unit": "SEGMENT"}}, "needs federation.norm_bound"),
+        (
+            {
+                "privacy": {"mode": "local", "unit": "SEGMENT"},
+                "federation": {"norm_bound": 1.0, "aggregation": "median_of_means", "hostile_clients": 1},
+            },
+            "needs single updates, which masks hide",
+        ),
+    ],
+)
+def test_masks_that_nothing_can_be_done_under_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(**{"secure_aggregation": {"enabled": True}, **changes})
+
+
+@pytest.mark.parametrize("wrong", [{"drop_out": 0.5}, {"corruption": -0.1}, {"size": 0}, {"size": 2**25}])
+def test_a_secure_aggregation_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ConfigError, match=r"secure_aggregation\."):
+        parse(secure_aggregation=wrong)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from fedrec.config import DataConfig, Scenario, TrainingConfig
 from fedrec.data.sequences import Ints
 from fedrec.errors import ConfigError
 from fedrec.federation_config import FederationConfig
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy_config import Mode, PrivacyConfig
+from fedrec.secagg.planned import plan_of
 from fedrec.training.examples import Example
 from fedrec.training.workbench import Workbench
 

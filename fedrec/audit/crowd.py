@@ -22,8 +22,8 @@ from fedrec.federation_config import FederationConfig
 from fedrec.model.adapter import AdaptedModel
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.plan import plan_of
 from fedrec.privacy_config import CorrelatedNoiseConfig, Mode, PopularityConfig, ReleasedMetricsConfig
+from fedrec.secagg.planned import plan_of
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Instruction, Reply
 from fedrec.training.collecting import Engine

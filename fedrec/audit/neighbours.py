@@ -17,9 +17,10 @@ from fedrec.config import DataConfig, Scenario, TrainingConfig
 from fedrec.data.sequences import History
 from fedrec.model.adapter import AdaptedModel
 from fedrec.privacy.mechanism import Doubles
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.privacy_config import PrivacyConfig
+from fedrec.secagg.planned import plan_of
 from fedrec.training.examples import Shape, examples_of
 from fedrec.training.learner import LocalTask
 from fedrec.training.local import local_update

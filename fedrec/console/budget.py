@@ -11,9 +11,10 @@ from fedrec.config import Scenario
 from fedrec.config_file import load_scenario
 from fedrec.errors import FedrecError
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.spends import Spend
 from fedrec.reporting.privacy.words import epsilon_words, trust_sentence
+from fedrec.secagg.planned import plan_of
 from fedrec.service.folder import CatalogueFolder
 
 _LEDGER = "ledger.jsonl"

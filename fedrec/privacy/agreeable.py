@@ -13,6 +13,8 @@ _MOST_DELTA = 1e-4
 _MOST_ROUNDS = 1_000_000
 _MOST_PARTICIPATIONS = 10_000
 _MOST_CLIP = 1e6
+_MOST_CLIENTS = 10_000
+_MOST_FAILURE = 1e-9
 
 
 def agreeable_plan(table: Mapping[str, Any]) -> PrivacyPlan:
@@ -38,7 +40,8 @@ def _wrong_in_general(plan: PrivacyPlan) -> str:
     if plan.popularity is not None:
         noises.append(plan.popularity.noise_multiplier)
     checks = {
-        "its mode or unit is unknown": plan.mode in ("central", "local") and plan.unit in ("USER", "SEGMENT"),
+        "its mode or unit is unknown": plan.mode in ("central", "local", "distributed")
+        and plan.unit in ("USER", "SEGMENT"),
         f"a noise_multiplier is under {_LEAST_NOISE:g}": all(_is_real(each, _LEAST_NOISE, 1e9) for each in noises),
         "its clip_norm is no bound": _is_real(plan.clip_norm, 1e-9, _MOST_CLIP),
         f"its delta is not between 0 and {_MOST_DELTA:g}": _is_real(plan.delta, 1e-30, _MOST_DELTA),
@@ -55,7 +58,12 @@ def _wrong_in_general(plan: PrivacyPlan) -> str:
 def _wrong_in_mode(plan: PrivacyPlan) -> str:
     """What is wrong with what its mode asks for."""
     if plan.mode == "central":
+        if plan.secure_sum is not None:
+            return "central mode sees updates, which masks would hide"
         return "central mode protects a USER, in one step" if plan.unit != "USER" or plan.local is not None else ""
+    masks = _wrong_masks(plan)
+    if masks or plan.mode == "distributed":
+        return masks or _wrong_in_distributed(plan)
     local = plan.local
     if local is None or plan.unit != "SEGMENT":
         return "local mode on a person's device protects a SEGMENT, in steps that it names"
@@ -66,6 +74,38 @@ def _wrong_in_mode(plan: PrivacyPlan) -> str:
         "its sampling_rate is no probability": _is_real(local.sampling_rate, 1e-9, 1.0),
         "its expected_batch is no size": _is_real(local.expected_batch, 1e-9, 1e9),
         "its segment_days are no number": _is_count(local.segment_days, 36_500),
+    }
+    return next((wrong for wrong, right in checks.items() if not right), "")
+
+
+def _wrong_in_distributed(plan: PrivacyPlan) -> str:
+    """What is wrong with a plan whose clients noise their sum together."""
+    checks = {
+        "distributed mode adds up under masks": plan.secure_sum is not None,
+        "distributed mode protects a USER, in one step": plan.unit == "USER" and plan.local is None,
+        "distributed mode releases no popularity and no metrics": plan.popularity is None
+        and plan.metrics_noise is None,
+        "noise of many clients is correlated over no rounds": plan.bands == 1,
+    }
+    return next((wrong for wrong, right in checks.items() if not right), "")
+
+
+def _wrong_masks(plan: PrivacyPlan) -> str:
+    """What is wrong with how updates are summed under masks, if they are; see `fedrec.secagg.planned` for the rest."""
+    total = plan.secure_sum
+    if total is None:
+        return ""
+    checks = {
+        "its cohort is no number of clients": _is_count(total.clients, _MOST_CLIENTS),
+        "its drop_out is no share": _is_real(total.drop_out, 0.0, 0.5),
+        "its corruption is no share": _is_real(total.corruption, 0.0, 0.5),
+        "its size is no number": _is_count(total.size, 2**24),
+        "its norm is no bound": _is_real(total.norm, 1e-9, _MOST_CLIP),
+        "its grid has no steps": _is_count(total.steps, 2**16),
+        "its words have no bits": _is_count(total.bits, 32),
+        "its least honest count is no number": _is_count(total.least_honest, _MOST_CLIENTS),
+        "its failure is no small probability": _is_real(total.failure, 0.0, _MOST_FAILURE),
+        "its total variation is no small probability": _is_real(total.total_variation, 0.0, _MOST_FAILURE),
     }
     return next((wrong for wrong, right in checks.items() if not right), "")
 

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-from fedrec.config import Scenario
-from fedrec.privacy.spends import GaussianSpend, Spend
-from fedrec.privacy_config import PrivacyConfig
+from fedrec.privacy.skellam import rounded_norm_squared, share_variance
+from fedrec.privacy.spends import GaussianSpend, SkellamSpend, Spend
 
 ADJACENCY = "zero-out"
 # What a round's metrics and a popularity vector are clipped to.
@@ -54,18 +53,60 @@ class PopularityRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecureSum:
+    """How a cohort's updates are added up under masks; `fedrec.secagg.planned` works it all out from the first five.
+
+    clients: of a cohort. drop_out, corruption: shares of it that may go, or collude with the server, at most. size:
+    numbers of an update, at most. norm: L2 bound on it. steps: of the grid to `norm`. bits: of a word.
+    least_honest: clients in any sum that the server can learn, n_min, but with probability `failure`.
+    total_variation: of all noise that is drawn in a round from Skellam's, at most.
+    """
+
+    clients: int
+    drop_out: float
+    corruption: float
+    size: int
+    norm: float
+    steps: int
+    bits: int
+    least_honest: int
+    failure: float
+    total_variation: float
+
+    @property
+    def norm_squared(self) -> int:
+        """The squared norm of an update on the grid, at most."""
+        return rounded_norm_squared(self.steps, size=self.size)
+
+    def share_variance(self, noise_multiplier: float) -> int:
+        """Variance of each client's share of the noise, in squared steps of the grid."""
+        return share_variance(self.steps, noise_multiplier=noise_multiplier, least_honest=self.least_honest)
+
+    def spend(self, noise_multiplier: float) -> SkellamSpend:
+        """What one participation spends under shares of so much noise together."""
+        return SkellamSpend(
+            variance=self.least_honest * self.share_variance(noise_multiplier),
+            norm_squared=self.norm_squared,
+            size=self.size,
+            failure=self.failure,
+            total_variation=self.total_variation,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyPlan:
     """Everything that a client agrees to and that accounting needs.
 
     clip_norm: L2 bound C on one unit: on its gradient (`local`), or on a client's whole
-    update (`central`). noise_multiplier: noise_std / C, on each step's clipped sum (`local`)
-    or on the sum of a round's updates (`central`). local: None in `central` mode.
+    update (`central`, `distributed`). noise_multiplier: noise_std / C, on each step's clipped sum
+    (`local`) or on the sum of a round's updates, where in `distributed` mode the least honest
+    clients have it together. local: None but in `local` mode. secure_sum: None without masks.
     bands: rounds that correlated noise reaches over; 1 is independent noise.
     popularity: a release before the first round. metrics_noise: noise multiplier of a round's
     released metrics.
     """
 
-    mode: Literal["local", "central"]
+    mode: Literal["local", "central", "distributed"]
     unit: Literal["USER", "SEGMENT"]
     clip_norm: float
     noise_multiplier: float
@@ -75,15 +116,25 @@ class PrivacyPlan:
     bands: int = 1
     popularity: PopularityRelease | None = None
     metrics_noise: float | None = None
+    secure_sum: SecureSum | None = None
 
     @property
     def participation(self) -> Spend:
         """What the update of one participation of one client spends."""
+        if self.mode == "distributed" and self.secure_sum is not None:
+            return self.secure_sum.spend(self.noise_multiplier)
         if self.local is None:
             return GaussianSpend(noise_multiplier=self.noise_multiplier)
         return GaussianSpend(
             noise_multiplier=self.noise_multiplier, sampling_rate=self.local.sampling_rate, steps=self.local.steps
         )
+
+    @property
+    def share_variance(self) -> int:
+        """Variance of the noise that one client adds on the grid of a secure sum; 0 where it adds none there."""
+        if self.mode != "distributed" or self.secure_sum is None:
+            return 0
+        return self.secure_sum.share_variance(self.noise_multiplier)
 
     @property
     def noise_std(self) -> float:
@@ -92,8 +143,10 @@ class PrivacyPlan:
 
     def spends(self, participations: int) -> list[Spend]:
         """All that a client has spent after so many participations, the popularity release included."""
-        before = [GaussianSpend(noise_multiplier=self.popularity.noise_multiplier)] if self.popularity else []
-        each = [self.participation]
+        before: list[Spend] = []
+        if self.popularity is not None:
+            before.append(GaussianSpend(noise_multiplier=self.popularity.noise_multiplier))
+        each: list[Spend] = [self.participation]
         if self.metrics_noise is not None:
             each.append(GaussianSpend(noise_multiplier=self.metrics_noise))
         return before + each * participations
@@ -117,17 +170,19 @@ class PrivacyPlan:
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Self:
         """Read it back; raises TypeError or KeyError if it is malformed."""
-        popularity, local = table["popularity"], table["local"]
+        # Plans of older releases know no sums under masks.
+        popularity, local, secure_sum = table["popularity"], table["local"], table.get("secure_sum")
         nested = {
             "limits": Limits(**table["limits"]),
             "local": LocalSteps(**local) if local else None,
             "popularity": PopularityRelease(**popularity) if popularity else None,
+            "secure_sum": SecureSum(**secure_sum) if secure_sum else None,
         }
         return cls(**{**table, **nested})
 
     def unit_text(self) -> str:
         """The unit in words."""
-        if self.mode == "central":
+        if self.mode in ("central", "distributed"):
             return "all that one person did, on the one device that holds it"
         if self.unit == "USER" or self.local is None:
             return "all that one person did, on the one hub that holds it"
@@ -148,36 +203,3 @@ class PrivacyPlan:
                 f"{self.local.steps} steps a participation"
             )
         return f"{draws}; participation is taken as known (no amplification by the server's draw)"
-
-
-def plan_of(scenario: Scenario) -> PrivacyPlan | None:
-    """The plan that a scenario asks for; None where it asks for no privacy."""
-    privacy = scenario.privacy
-    if privacy.mode == "none":
-        return None
-    correlated, popularity = scenario.correlated_noise, scenario.popularity
-    return PrivacyPlan(
-        mode=privacy.mode,
-        unit=privacy.unit,
-        clip_norm=privacy.clip_norm,
-        noise_multiplier=privacy.noise_multiplier,
-        delta=privacy.delta,
-        limits=Limits(cap=privacy.participations, rounds=scenario.federation.rounds, separation=correlated.separation),
-        local=_local_steps(privacy, scenario.training.steps) if privacy.mode == "local" else None,
-        bands=correlated.bands,
-        popularity=(
-            PopularityRelease(items=popularity.items, noise_multiplier=popularity.noise_multiplier)
-            if scenario.model.prior == "released"
-            else None
-        ),
-        metrics_noise=scenario.released_metrics.noise_multiplier,
-    )
-
-
-def _local_steps(privacy: PrivacyConfig, steps: int) -> LocalSteps:
-    return LocalSteps(
-        steps=steps,
-        sampling_rate=privacy.sampling_rate,
-        expected_batch=privacy.expected_batch,
-        segment_days=privacy.segment_days,
-    )

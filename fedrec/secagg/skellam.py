@@ -44,15 +44,6 @@ class Skellam:
         """No sample lies farther from 0."""
         return len(self.high)
 
-    @property
-    def total_variation(self) -> float:
-        """How far one sample's distribution is from Skellam's at most.
-
-        Each threshold is rounded down by less than 2 units of 2^-128, and so each of the two probabilities
-        beside it is wrong by as much; what lies beyond the table is rarer than one unit.
-        """
-        return 2.0 * (self.largest + 1) * 2.0**-_BITS
-
     def sample(self, size: int, *, source: RandomSource) -> Integers:
         """(size,) independent samples."""
         if not self.largest:
@@ -97,6 +88,15 @@ def _made(variance: int) -> Skellam:
 def largest_sample(variance: int) -> int:
     """A whole number that no sample of a variance passes, without making its table."""
     return _first(variance) if variance else 0
+
+
+def total_variation(variance: int) -> float:
+    """How far the distribution of one sample of a variance is from Skellam's at most.
+
+    Each threshold is rounded down by less than 2 units of 2^-128, and so each of the two probabilities beside it is
+    wrong by as much; what lies beyond the table is rarer than one unit.
+    """
+    return 2.0 * (largest_sample(variance) + 1) * 2.0**-_BITS if variance else 0.0
 
 
 def thresholds(variance: int) -> list[int]:

@@ -19,7 +19,8 @@ from fedrec.model.catalogue_index import index_for
 from fedrec.model.item_index import ItemIndex
 from fedrec.model.text_encoder import TextEncoder
 from fedrec.privacy.budget import Budget
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.secagg.planned import plan_of
 
 Progress = Callable[[int, int], None]
 

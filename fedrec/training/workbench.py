@@ -19,9 +19,9 @@ from fedrec.model.build import encoder_path
 from fedrec.model.catalogue_index import encode_queries, index_for
 from fedrec.model.scorer import ModelScorer
 from fedrec.model.text_encoder import TextEncoder
-from fedrec.privacy.plan import plan_of
 from fedrec.privacy.randomness import RandomSource, noise_source
 from fedrec.privacy.statement import composed_epsilon
+from fedrec.secagg.planned import plan_of
 from fedrec.training.client import Client
 from fedrec.training.client_records import FolderRecords
 from fedrec.training.examples import Example, Shape, examples_of

@@ -63,7 +63,7 @@ def test_a_release_has_the_quality_that_the_round_after_it_released(console: Ope
 def test_what_is_spent_is_the_ledgers_own_figure(console: Operated) -> None:
     from fedrec.config_file import load_scenario
     from fedrec.privacy.accounting import composed, epsilon_of
-    from fedrec.privacy.plan import plan_of
+    from fedrec.secagg.planned import plan_of
 
     shop = console.shop()
     shop.pay(range(40), range(40), range(20, 60))

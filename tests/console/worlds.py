@@ -10,12 +10,12 @@ import numpy as np
 from fedrec.config_file import load_scenario
 from fedrec.privacy.accounting import spending_by_client, worst_epsilon
 from fedrec.privacy.ledger import Ledger, ledger_head
-from fedrec.privacy.plan import plan_of
 from fedrec.registry.nodes import StoredNode
 from fedrec.registry.publishing import Metric, ReleaseRow
 from fedrec.registry.registry import Registry
 from fedrec.registry.status import FinishedRound, RoundStatus, finish, tell
 from fedrec.release import publish_release, signing_key, verify_release
+from fedrec.secagg.planned import plan_of
 from fedrec.service.config import NetworkConfig, artifacts_url, database_url, load_service
 from fedrec.service.folder import ServiceFolder
 from fedrec.service.setup import make_service

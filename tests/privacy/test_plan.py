@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from fedrec.config import Scenario, TrainingConfig
 from fedrec.errors import ConfigError
-from fedrec.privacy.plan import plan_of
 from fedrec.privacy.spends import GaussianSpend, spend_of
 from fedrec.privacy_config import PrivacyConfig
+from fedrec.secagg.planned import plan_of
 from tests.small_worlds import a_plan
 
 

@@ -3,9 +3,9 @@ import pytest
 
 from fedrec.config_file import parse_scenario
 from fedrec.errors import ConfigError
-from fedrec.privacy.plan import plan_of
 from fedrec.privacy.randomness import seeded_source
 from fedrec.runs.admission import require_bound_over_noise
+from fedrec.secagg.planned import plan_of
 from fedrec.training.learner import LocalTask
 from fedrec.training.local import TorchLearner
 from tests.small_worlds import a_model

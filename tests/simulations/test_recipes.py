@@ -10,8 +10,8 @@ from fedrec.config import Scenario
 from fedrec.config_file import load_scenario
 from fedrec.privacy.accounting import composed, epsilon_of
 from fedrec.privacy.budget import Budget, require_plan_within
-from fedrec.privacy.plan import plan_of
 from fedrec.privacy.statement import composed_epsilon
+from fedrec.secagg.planned import plan_of
 
 RECIPES = sorted((Path(__file__).parents[2] / "simulations" / "recipes").glob("*.toml"))
 PRIVATE = [path for path in RECIPES if load_scenario(path).privacy.mode != "none"]

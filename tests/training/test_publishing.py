@@ -20,9 +20,10 @@ from fedrec.model.linear import LinearModel
 from fedrec.model.onnx_encoder import ENCODER, ENCODER_FACTS, OnnxEncoder
 from fedrec.ondevice import releases
 from fedrec.ondevice.catalogue import DeviceCatalogue
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy_config import PrivacyConfig
 from fedrec.release import Manifest, public_key, signing_key, verify_release
+from fedrec.secagg.planned import plan_of
 from fedrec.training.aggregation import ServerState
 from fedrec.training.publishing import Publisher
 from fedrec.training.workbench import Workbench, open_workbench

@@ -16,10 +16,11 @@ from fedrec.config_file import read_run_config
 from fedrec.errors import ConfigError, DataError, VerificationError
 from fedrec.privacy.chain import GENESIS
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import require_sealed
 from fedrec.privacy.spends import Spend, spend_of
 from fedrec.release import Manifest, public_key, verify_release
+from fedrec.secagg.planned import plan_of
 
 LEDGER = "ledger.jsonl"
 KINDS = ("update", "metrics", "popularity")

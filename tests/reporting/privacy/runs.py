@@ -11,11 +11,12 @@ import tomli_w
 from fedrec.config import Scenario
 from fedrec.config_file import parse_scenario
 from fedrec.privacy.ledger import Ledger
-from fedrec.privacy.plan import PrivacyPlan, plan_of
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import Seal
 from fedrec.privacy.spends import GaussianSpend
 from fedrec.privacy.statement import privacy_statement
 from fedrec.release import publish_release, signing_key
+from fedrec.secagg.planned import plan_of
 
 Json = dict[str, Any]
 
