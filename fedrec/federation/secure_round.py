@@ -11,12 +11,14 @@ from flwr.app import Message
 from fedrec.errors import ProtocolError, RefusedError
 from fedrec.federation.exchange import CLOCK_SKEW, Exchange
 from fedrec.federation.secure_messages import SECURE, pack_instructions, pack_request, unpack_answer
-from fedrec.secagg.keys import Session
 from fedrec.secagg.roster import Roster
 from fedrec.secagg.server import SecureServer
-from fedrec.secagg.terms import Stage, Terms
+from fedrec.secagg.terms import Stage
 from fedrec.training.client import Instruction
 from fedrec.training.masking import Masked, MaskedReply, Masking, Pay
+
+# For a stage in which nobody trains: a device that is awake asks every few seconds.
+_STAGE_SECONDS = 60.0
 
 
 class SecureRound:
@@ -35,7 +37,7 @@ class SecureRound:
             for stage in Stage:
                 if stage is Stage.REVEAL:
                     pay(masked)
-                self._stage(server, stage, masked, masking)
+                self._stage(server, stage, masked)
                 server.close()
             found = server.result()
         except ProtocolError:
@@ -45,15 +47,17 @@ class SecureRound:
             masked.failures["too_few"] += 1
         else:
             masked.total, masked.survivors = found.words, len(found.survivors)
+            if found.liars:
+                masked.failures["lied"] += len(found.liars)
         return masked
 
-    def _stage(self, server: SecureServer, stage: Stage, masked: Masked, masking: Masking) -> None:
+    def _stage(self, server: SecureServer, stage: Stage, masked: Masked) -> None:
         requests = server.requests()
         pays = stage is Stage.MASK
         if pays:
             masked.spent.update(requests)
         silent = set(requests)
-        timeout = self._timeout if pays else min(masking.stage_timeout, self._timeout)
+        timeout = self._timeout if pays else min(_STAGE_SECONDS, self._timeout)
         for reply in self._answers(requests, stage, masked.instruction, timeout=timeout):
             silent.discard(reply.client)
             masked.hear(reply, paid=pays)
@@ -94,10 +98,5 @@ class SecureRound:
 
 
 def _server(instruction: Instruction, cohort: Sequence[int], masking: Masking) -> SecureServer:
-    terms = Terms(
-        session=Session(run=instruction.run, round=instruction.round, token=instruction.token),
-        parameters=masking.parameters,
-        size=len(instruction.adapter),
-        bits=masking.ring.bits,
-    )
-    return SecureServer(terms, roster=Roster(tuple(sorted(cohort))), directory=masking.directory)
+    terms = masking.terms(instruction, size=len(instruction.adapter))
+    return SecureServer(terms, roster=Roster(tuple(sorted(cohort))), directory=masking.directory_of())

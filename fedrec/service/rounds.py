@@ -14,7 +14,7 @@ from fedrec.federation.exchange import Pace
 from fedrec.federation.grid_engine import Grid, GridEngine
 from fedrec.files import write_atomically
 from fedrec.registry.control import wished
-from fedrec.registry.nodes import enrolled_nodes
+from fedrec.registry.nodes import enrolled_nodes, identities
 from fedrec.registry.registry import Registry
 from fedrec.release import signing_key
 from fedrec.runs.admission import require_small_delta
@@ -89,7 +89,7 @@ def serve_catalogue(service: Path, catalogue: str, grid: Grid, *, clock: Clock =
 def _serve(served: Served, grid: Grid, *, noise_key: Path) -> Outcome:
     foundation = _foundation(served)
     run = RunFolder(served.catalogue.run, config_text(foundation), resume=True, noise_key=noise_key)
-    recipe = recipe_of(foundation, run_id=run.id())
+    recipe = recipe_of(foundation, run_id=run.id(), directory_of=lambda: _identity_keys(served))
     _require_continued(served, foundation, run)
     _show_signer(run, served.key)
     records, shelf = _records(served, foundation, run_id=recipe.run_id), _shelf(served)
@@ -148,6 +148,12 @@ def _enrolled(served: Served, foundation: Foundation) -> dict[bytes, int]:
     if foundation.plan:
         require_small_delta(foundation.plan, people=len(clients))
     return clients
+
+
+def _identity_keys(served: Served) -> dict[int, bytes]:
+    """The raw identity key of each enrolled client."""
+    found = identities(served.registry.database, served.catalogue.name)
+    return {client: bytes.fromhex(key) for client, key in found.items()}
 
 
 def _gate(served: Served, *, last: float | None) -> Gate:

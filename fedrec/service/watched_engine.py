@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from fedrec.errors import ConfigError
 from fedrec.service.clock import Clock, duration
 from fedrec.service.standing import Standing
 from fedrec.training.client import Instruction, Reply
 from fedrec.training.collecting import Engine
+from fedrec.training.masking import Masked, Masking, MaskingEngine, Pay
 
 
 class WatchedEngine:
@@ -35,3 +37,19 @@ class WatchedEngine:
                 yield reply
         finally:
             self._standing.say("noising", f"round {number} is added up: {replies} replies", replies=replies)
+
+    def aggregate(
+        self, instruction: Instruction, cohort: Sequence[int], masking: Masking, *, timeout: float, pay: Pay
+    ) -> Masked:
+        """The sum of a cohort under masks; how many have sent their part is known when it is paid for."""
+        if not isinstance(self._engine, MaskingEngine):
+            raise ConfigError("These rounds cannot be run under masks.")
+        number = instruction.round
+
+        def told(masked: Masked) -> None:
+            self._standing.say("noising", f"round {number}: the masks are taken off its sum")
+            pay(masked)
+
+        message = f"round {number} asks {len(cohort)} devices, under masks"
+        self._standing.say("asking", message, round=number, replies=0)
+        return self._engine.aggregate(instruction, cohort, masking, timeout=timeout, pay=told)

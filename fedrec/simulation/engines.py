@@ -2,11 +2,16 @@
 
 from collections.abc import Callable
 
+from flwr.app import Context
+
 from fedrec.federation.grid_engine import Grid, GridEngine
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.identified_nodes import IdentifiedNodes
 from fedrec.federation.local_grid import LocalGrid
+from fedrec.simulation.identities import directory_of, identity_of
+from fedrec.training.client import Client
 from fedrec.training.collecting import Engine
+from fedrec.training.participant import Participant
 from fedrec.training.reference import ReferenceEngine
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench
@@ -16,17 +21,35 @@ EngineOf = Callable[[Workbench, RunFolder], Engine]
 
 def reference_engine(workbench: Workbench, folder: RunFolder) -> Engine:
     """A loop over clients."""
-    return ReferenceEngine(workbench, folder)
+    return ReferenceEngine(workbench, folder, lambda number: participant(workbench, folder, number))
 
 
 def flower_engine(workbench: Workbench, folder: RunFolder) -> Engine:
     """Flower's messages and apps on a grid in this process."""
     app = build_client_app(
-        lambda context: workbench.client(
-            int(context.node_config["partition-id"]), folder.client(int(context.node_config["partition-id"]))
-        )
+        lambda context: _client(workbench, folder, _number(context)),
+        lambda context: participant(workbench, folder, _number(context)),
     )
     return engine_on(LocalGrid(app, clients=len(workbench.members)), workbench)
+
+
+def participant(workbench: Workbench, folder: RunFolder, number: int) -> Participant:
+    """A simulated client in rounds under masks."""
+    seed = workbench.scenario.seed
+    return Participant(
+        client=_client(workbench, folder, number),
+        number=number,
+        identity=identity_of(number, seed=seed),
+        directory=directory_of(len(workbench.members), seed=seed),
+    )
+
+
+def _client(workbench: Workbench, folder: RunFolder, number: int) -> Client:
+    return workbench.client(number, folder.client(number))
+
+
+def _number(context: Context) -> int:
+    return int(context.node_config["partition-id"])
 
 
 def engine_on(grid: Grid, workbench: Workbench) -> Engine:

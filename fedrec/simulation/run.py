@@ -21,10 +21,12 @@ from fedrec.runs.releasing import release
 from fedrec.simulation.about import about
 from fedrec.simulation.admission import admit
 from fedrec.simulation.engines import EngineOf, flower_engine
+from fedrec.simulation.identities import directory_of
 from fedrec.simulation.measures import baseline_results, evaluations, groups, headlines, heads, validation_headline
 from fedrec.simulation.watching import Watcher, encoding
 from fedrec.training.aggregation import ServerState
 from fedrec.training.publishing import Publisher
+from fedrec.training.recipe import Recipe
 from fedrec.training.round import Hooks, run_rounds
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench, open_workbench
@@ -79,7 +81,7 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
     hooks = _hooks(workbench, folder, Publisher(workbench, folder.releases, key=key, run_id=run_id), watch)
     began = time.monotonic()
     state = run_rounds(
-        folder, engine_of(workbench, folder), recipe_of(workbench, run_id=run_id), start_of(workbench), hooks
+        folder, engine_of(workbench, folder), _recipe(workbench, run_id=run_id), start_of(workbench), hooks
     )
     if not state.steps:
         raise RefusedError(
@@ -123,6 +125,11 @@ def _measured(workbench: Workbench, request: Request, watch: Watcher) -> dict[st
         "heads": heads(workbench, final=request.final),
         "baselines": baseline_results(workbench, final=request.final, watch=watch),
     }
+
+
+def _recipe(workbench: Workbench, *, run_id: str) -> Recipe:
+    clients, seed = len(workbench.members), workbench.scenario.seed
+    return recipe_of(workbench, run_id=run_id, directory_of=lambda: directory_of(clients, seed=seed))
 
 
 def _twin(request: Request, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:

@@ -9,25 +9,45 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from fedrec.errors import ConfigError
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.secagg.keys import Session
 from fedrec.secagg.masks import Words
 from fedrec.secagg.parameters import Parameters
+from fedrec.secagg.planned import parameters_of, ring_of
 from fedrec.secagg.ring import Ring
+from fedrec.secagg.terms import Terms
 from fedrec.training.client import Instruction
 from fedrec.training.collecting import UNSPENT_CODES, Asked, Engine
+
+# The raw identity key of each enrolled client, as they are now.
+DirectoryOf = Callable[[], Mapping[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masking:
-    """How the updates of a run are summed. variance: of each client's share of the noise, 0 in `local` mode.
-
-    directory: the raw identity key of each client. stage_timeout: seconds for a stage in which nobody trains.
-    """
+    """How the updates of a run are summed. variance: of each client's share of the noise, 0 in `local` mode."""
 
     parameters: Parameters
     ring: Ring
     variance: int
-    directory: Mapping[int, bytes]
-    stage_timeout: float
+    directory_of: DirectoryOf
+
+    def terms(self, instruction: Instruction, *, size: int) -> Terms:
+        """What everybody in a round agrees on. size: of the flat adapter."""
+        session = Session(run=instruction.run, round=instruction.round, token=instruction.token)
+        return Terms(session=session, parameters=self.parameters, size=size, bits=self.ring.bits)
+
+
+def masking_of(plan: PrivacyPlan | None, directory_of: DirectoryOf) -> Masking | None:
+    """How a plan has updates summed; None where the server sees them."""
+    if plan is None or plan.secure_sum is None:
+        return None
+    return Masking(
+        parameters=parameters_of(plan.secure_sum),
+        ring=ring_of(plan.secure_sum),
+        variance=plan.share_variance,
+        directory_of=directory_of,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ with the same keys, the same noise and the same words. A session's words are dra
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,11 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedrec.errors import FedrecError, RefusedError
 from fedrec.secagg.client import SecureClient
 from fedrec.secagg.masks import Words
-from fedrec.secagg.ring import Ring
 from fedrec.secagg.skellam import skellam
-from fedrec.secagg.terms import Stage, Terms
+from fedrec.secagg.terms import Stage
 from fedrec.training.client import Client, Instruction
-from fedrec.training.masking import MaskedReply
+from fedrec.training.masking import MaskedReply, Masking, masking_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -50,18 +49,14 @@ class Kept:
 class Participant:
     """A client, and what it takes part in sums with.
 
-    number: by which its server knows it. directory: the raw identity key of each enrolled client. terms_of: of a
-    round, worked out from the client's own plan and never from what a server says; so are ring and variance, that
-    of its share of the noise, 0 where the update is noised already.
+    number: by which its server knows it. directory: the raw identity key of each enrolled client. How the sum is made
+    follows from the client's own plan, and never from what a server says.
     """
 
     client: Client
     number: int
     identity: Ed25519PrivateKey
     directory: Mapping[int, bytes]
-    terms_of: Callable[[Instruction], Terms]
-    ring: Ring
-    variance: int
 
     def answer(self, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
         """The answer to a stage's request; it is on the disk on return.
@@ -87,7 +82,7 @@ class Participant:
         words, attempts = kept.words, kept.attempts
         if words is None:
             try:
-                words, attempts = self._words(instruction)
+                words, attempts = self.words(instruction)
             except FedrecError as error:
                 # What was paid for is told even when nothing comes of it, so that the server charges it too.
                 if attempts := self.client.attempts(instruction.token):
@@ -97,14 +92,20 @@ class Participant:
         self._keep(instruction, Kept(state=secure.pack(), words=words, attempts=attempts))
         return MaskedReply(client=self.number, answer=answer, attempts=attempts)
 
-    def _words(self, instruction: Instruction) -> tuple[Words, int]:
+    def words(self, instruction: Instruction) -> tuple[Words, int]:
         """What the client adds to the sum, with its share of the noise, and how often it was paid for."""
-        client, source = self.client, self.client.source_for(instruction.round)
+        client, source, masking = self.client, self.client.source_for(instruction.round), self._masking()
         client.require_sound(instruction)
         attempts = client.pay(instruction, guarantee=source.guarantee)
-        values = self.ring.encode(client.contribution(instruction, source), source=source)
-        values += skellam(self.variance).sample(len(values), source=source)
-        return self.ring.to_words(values), attempts
+        values = masking.ring.encode(client.contribution(instruction, source), source=source)
+        values += skellam(masking.variance).sample(len(values), source=source)
+        return masking.ring.to_words(values), attempts
+
+    def _masking(self) -> Masking:
+        masking = masking_of(self.client.plan, lambda: self.directory)
+        if masking is None:
+            raise RefusedError("The server asks for a sum under masks, which is not in the plan. Ask the operator.")
+        return masking
 
     def _kept(self, instruction: Instruction, stage: Stage) -> Kept:
         """What it has of this session; nothing before the first stage."""
@@ -117,7 +118,7 @@ class Participant:
         return Kept(state=b"")
 
     def _secure(self, instruction: Instruction, kept: Kept) -> SecureClient:
-        terms = self.terms_of(instruction)
+        terms = self._masking().terms(instruction, size=self.client.learner.layout.size)
         if not kept.state:
             return SecureClient(terms, client=self.number, identity=self.identity, directory=self.directory)
         return SecureClient.unpack(

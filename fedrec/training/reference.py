@@ -1,9 +1,14 @@
 """The reference engine: a readable loop over the clients of a round, in this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from fedrec.errors import FedrecError
+import numpy as np
+
+from fedrec.errors import FedrecError, RefusedError
+from fedrec.secagg.masks import Words, word_type
 from fedrec.training.client import Instruction, Reply
+from fedrec.training.masking import Masked, MaskedReply, Masking, Pay
+from fedrec.training.participant import Participant
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench
 
@@ -11,9 +16,12 @@ from fedrec.training.workbench import Workbench
 class ReferenceEngine:
     """Every client in turn; the yardstick that faster engines are held against."""
 
-    def __init__(self, workbench: Workbench, folder: RunFolder) -> None:
+    def __init__(
+        self, workbench: Workbench, folder: RunFolder, participant_of: Callable[[int], Participant] | None = None
+    ) -> None:
         self._workbench = workbench
         self._folder = folder
+        self._participant_of = participant_of
 
     def clients(self) -> Sequence[int]:
         """Every client of the population."""
@@ -27,3 +35,29 @@ class ReferenceEngine:
                 yield client.reply(instruction)
             except FedrecError as error:
                 yield Reply(client=number, code=type(error).__name__)
+
+    def aggregate(
+        self,
+        instruction: Instruction,
+        cohort: Sequence[int],
+        masking: Masking,
+        *,
+        timeout: float,  # noqa: ARG002
+        pay: Pay,
+    ) -> Masked:
+        """The sum that masks would give, without any: what rounds under masks are held against."""
+        masked = Masked(instruction=instruction, cohort=cohort, spent=set(cohort))
+        kind = word_type(masking.ring.bits)
+        total: Words = np.zeros(len(instruction.adapter), dtype=kind)
+        for number in sorted(cohort):
+            words, attempts = self._participant(number).words(instruction)
+            masked.hear(MaskedReply(client=number, attempts=attempts), paid=True)
+            total += words
+        pay(masked)
+        masked.total, masked.survivors = total, len(cohort)
+        return masked
+
+    def _participant(self, number: int) -> Participant:
+        if self._participant_of is None:
+            raise RefusedError("These clients take part in no rounds under masks.")
+        return self._participant_of(number)
