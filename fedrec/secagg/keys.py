@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fedrec.errors import ProtocolError
-from fedrec.secagg.framing import framed, require_length, require_number, require_pair, require_roster
+from fedrec.secagg.framing import framed, require_length, require_number
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -142,25 +142,6 @@ def verify_advert(advert: Advert, *, session: Session, identity_key: bytes) -> N
 
 def _advert(session: Session, client: int, mask_key: bytes, cipher_key: bytes) -> bytes:
     return framed("advert", session.id, client, mask_key, cipher_key)
-
-
-def acknowledge(session: Session, *, roster: bytes, sender: int, receiver: int, identity: Ed25519PrivateKey) -> bytes:
-    """The sender's signature that it takes the receiver for a survivor of this session and roster."""
-    return identity.sign(_ack(session, roster, sender, receiver))
-
-
-def verify_ack(
-    signature: bytes, *, session: Session, roster: bytes, sender: int, receiver: int, identity_key: bytes
-) -> None:
-    """Return only if the sender takes the receiver for a survivor; raises ProtocolError."""
-    content = _ack(session, roster, sender, receiver)
-    _verify(signature, content, identity_key=identity_key, what=f"acknowledgement of client {sender}")
-
-
-def _ack(session: Session, roster: bytes, sender: int, receiver: int) -> bytes:
-    require_pair(sender, receiver)
-    require_roster(roster)
-    return framed("acknowledgement", session.id, roster, sender, receiver)
 
 
 def agree(own: KeyPair, *, other: bytes, purpose: str, context: bytes) -> bytes:

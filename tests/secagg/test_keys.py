@@ -12,15 +12,13 @@ from fedrec.errors import ProtocolError
 from fedrec.secagg.keys import (
     KeyPair,
     Session,
-    acknowledge,
     advertise,
     agree,
     commitment,
-    verify_ack,
     verify_advert,
 )
 from tests.secagg import reference
-from tests.secagg.reference import ALICE, BOB, ROSTER
+from tests.secagg.reference import ALICE, BOB
 
 SESSION = reference.session()
 OTHER_SESSIONS = [
@@ -28,7 +26,6 @@ OTHER_SESSIONS = [
     reference.session(number=4),
     reference.session(attempt="second"),
 ]
-OTHER_ROSTER = hashlib.sha256(b"another roster").digest()
 IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 IDENTITY_KEY = IDENTITY.public_key().public_bytes_raw()
 ADVERT = advertise(SESSION, client=7, mask=ALICE, cipher=BOB, identity=IDENTITY)
@@ -46,18 +43,6 @@ NOT_CANONICAL = [FIELD, FIELD + 1, 2**255 - 1, 2**255, 2**255 + 9, 2**256 - 1]
 
 def _point(coordinate: int) -> bytes:
     return coordinate.to_bytes(32, "little")
-
-
-def _verify_ack(
-    signature: bytes,
-    *,
-    session: Session = SESSION,
-    roster: bytes = ROSTER,
-    sender: int = 1,
-    receiver: int = 2,
-    identity_key: bytes = IDENTITY_KEY,
-) -> None:
-    verify_ack(signature, session=session, roster=roster, sender=sender, receiver=receiver, identity_key=identity_key)
 
 
 def test_a_session_id_is_a_hash_of_its_three_parts() -> None:
@@ -212,43 +197,6 @@ def test_one_key_for_two_uses_is_refused_although_it_is_signed() -> None:
 def test_an_identity_key_that_is_none_vouches_for_nothing(identity_key: object) -> None:
     with pytest.raises(ProtocolError):
         verify_advert(ADVERT, session=SESSION, identity_key=identity_key)  # type: ignore[arg-type]
-
-
-def test_an_acknowledgement_is_verified_for_its_session_roster_and_direction() -> None:
-    signature = acknowledge(SESSION, roster=ROSTER, sender=1, receiver=2, identity=IDENTITY)
-    _verify_ack(signature)
-    content = reference.frame(b"acknowledgement", SESSION.id, ROSTER, reference.number(1), reference.number(2))
-    IDENTITY.public_key().verify(signature, content)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"session": session} for session in OTHER_SESSIONS]
-    + [{"roster": OTHER_ROSTER}, {"sender": 3}, {"receiver": 3}, {"sender": 2, "receiver": 1}],
-)
-def test_an_acknowledgement_is_nothing_anywhere_else(changed: dict[str, object]) -> None:
-    signature = acknowledge(SESSION, roster=ROSTER, sender=1, receiver=2, identity=IDENTITY)
-    with pytest.raises(ProtocolError, match="not signed"):
-        _verify_ack(signature, **changed)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("signature", [b"", bytes(64), bytes(63), None])
-def test_no_signature_acknowledges_nothing(signature: object) -> None:
-    with pytest.raises(ProtocolError):
-        _verify_ack(signature)  # type: ignore[arg-type]
-
-
-def test_nobody_acknowledges_itself() -> None:
-    with pytest.raises(ProtocolError, match="itself"):
-        acknowledge(SESSION, roster=ROSTER, sender=1, receiver=1, identity=IDENTITY)
-
-
-def test_a_signature_for_one_purpose_is_none_for_another() -> None:
-    acknowledged = acknowledge(SESSION, roster=ROSTER, sender=7, receiver=2, identity=IDENTITY)
-    with pytest.raises(ProtocolError, match="not signed"):
-        verify_advert(replace(ADVERT, signature=acknowledged), session=SESSION, identity_key=IDENTITY_KEY)
-    with pytest.raises(ProtocolError, match="not signed"):
-        _verify_ack(ADVERT.signature, sender=7)
 
 
 def test_a_commitment_is_a_hash_of_seed_session_and_client() -> None:
