@@ -54,7 +54,7 @@ class ReferenceEngine:
             masked.hear(MaskedReply(client=number, attempts=attempts), paid=True)
             total += words
         pay(masked)
-        masked.total, masked.survivors = total, len(cohort)
+        masked.total, masked.survivors = total & kind.type(2**masking.ring.bits - 1), len(cohort)
         return masked
 
     def _participant(self, number: int) -> Participant:
