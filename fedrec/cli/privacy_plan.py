@@ -2,15 +2,17 @@
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fedrec.errors import ConfigError
 from fedrec.privacy.gaussian import best_guess, gdp_mu, zcdp_rho
-from fedrec.privacy.planning import Question, Schedule, assumptions
+from fedrec.privacy.planning import Question, Schedule
 from fedrec.reporting.figures import delta_text, rounded_down, rounded_up
 from fedrec.reporting.privacy.words import epsilon_words
+from fedrec.secagg.planning import SecureSchedule, secure_schedule
 
 if TYPE_CHECKING:
     from fedrec.privacy.spends import Spending
@@ -38,7 +40,7 @@ def plan(
         float | None, typer.Option(help="Of the coins; in local mode, of the client's own.", show_default=False)
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of the whole run.", show_default=False)] = None,
-    mode: Annotated[str, typer.Option(help="central or local: where the noise is added.")] = "central",
+    mode: Annotated[str, typer.Option(help="central, distributed or local: where the noise is added.")] = "central",
     local_steps: Annotated[
         int | None, typer.Option(help="Noised steps of one participation, in local mode.", show_default=False)
     ] = None,
@@ -46,19 +48,48 @@ def plan(
     separation: Annotated[
         int | None, typer.Option(help="Rounds between two of a client's, at least.", show_default=False)
     ] = None,
+    cohort: Annotated[
+        int | None, typer.Option(help="Clients that add up together, in distributed mode.", show_default=False)
+    ] = None,
+    drop_out: Annotated[
+        float | None, typer.Option(help="Share of a cohort that may go; distributed mode.", show_default=False)
+    ] = None,
+    corruption: Annotated[
+        float | None, typer.Option(help="Share that may collude with the server; distributed mode.", show_default=False)
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Numbers of an update, at most; distributed mode.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Plan a budget: the epsilon of a noise multiplier, or the noise multiplier of an epsilon."""
-    schedule = Question(
-        mode=mode,
-        participations=participations,
-        sampling=sampling,
-        sampling_rate=sampling_rate,
-        rounds=rounds,
-        local_steps=local_steps,
-        bands=bands,
-        separation=separation,
-    ).schedule()
+    of_a_cohort = {"cohort": cohort, "drop_out": drop_out, "corruption": corruption, "size": size}
+    of_others = {
+        "sampling": sampling,
+        "sampling_rate": sampling_rate,
+        "rounds": rounds,
+        "local_steps": local_steps,
+        "bands": bands,
+        "separation": separation,
+    }
+    schedule: Schedule | SecureSchedule
+    if mode == "distributed":
+        _refuse(of_others, "is not of --mode distributed, whose clients take part known times with noise of each round")
+        schedule = secure_schedule(
+            cohort=cohort, participations=participations, drop_out=drop_out, corruption=corruption, size=size
+        )
+    else:
+        _refuse(of_a_cohort, "is of --mode distributed, where a cohort adds up under masks")
+        schedule = Question(
+            mode=mode,
+            participations=participations,
+            sampling=sampling,
+            sampling_rate=sampling_rate,
+            rounds=rounds,
+            local_steps=local_steps,
+            bands=bands,
+            separation=separation,
+        ).schedule()
     _check(noise_multiplier, epsilon, delta)
     noise = _noise_for(schedule, epsilon, delta) if noise_multiplier is None else noise_multiplier
     found = answer(schedule, noise_multiplier=noise, delta=delta)
@@ -68,7 +99,7 @@ def plan(
         _show(found, schedule.title(), budget=epsilon)
 
 
-def answer(schedule: Schedule, *, noise_multiplier: float, delta: float) -> dict[str, Any]:
+def answer(schedule: Schedule | SecureSchedule, *, noise_multiplier: float, delta: float) -> dict[str, Any]:
     """The object of `--json`: four decimals, none of them below the true figure."""
     # Lazily: two accounting libraries take seconds, and `--help` should not.
     from fedrec.privacy.accounting import MOST_EPSILON, checked_epsilon, epsilon_curve, epsilon_of
@@ -87,7 +118,7 @@ def answer(schedule: Schedule, *, noise_multiplier: float, delta: float) -> dict
         "noise_multiplier": noise_multiplier,
         "accountant": epsilon.accountant,
         "cross_check": _four(epsilon.cross_check),
-        "assumptions": assumptions(schedule),
+        "assumptions": schedule.assumptions(),
         "epsilon_replace_one": _four(epsilon.replace_one),
         "zcdp_rho": _four_or_none(zcdp_rho(spending)),
         "gdp_mu": _four_or_none(gdp_mu(spending)),
@@ -97,8 +128,33 @@ def answer(schedule: Schedule, *, noise_multiplier: float, delta: float) -> dict
         "curve": [
             {"delta": at, "epsilon": _four(value)}
             for at, value in epsilon_curve(spending, sorted({*_DELTAS, delta}, reverse=True))
+            if math.isfinite(value)
         ],
+        **_summed(schedule, noise_multiplier),
     }
+
+
+def _summed(schedule: Schedule | SecureSchedule, noise_multiplier: float) -> dict[str, Any]:
+    """What a sum under masks is made of; empty for a schedule without."""
+    if not isinstance(schedule, SecureSchedule):
+        return {}
+    found = schedule.secure_sum(noise_multiplier)
+    return {
+        "cohort": found.clients,
+        "n_min": found.least_honest,
+        "failure": found.failure,
+        "total_variation": found.total_variation,
+        "grid_steps": found.steps,
+        "bits": found.bits,
+        "share_variance": found.share_variance(noise_multiplier),
+        "size": found.size,
+    }
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} {why}. Leave it out.")
 
 
 def _check(noise_multiplier: float | None, epsilon: float | None, delta: float) -> None:
@@ -116,7 +172,7 @@ def _check(noise_multiplier: float | None, epsilon: float | None, delta: float) 
         )
 
 
-def _noise_for(schedule: Schedule, epsilon: float | None, delta: float) -> float:
+def _noise_for(schedule: Schedule | SecureSchedule, epsilon: float | None, delta: float) -> float:
     """The noise that keeps a budget, and keeps it still when four decimals of it are printed."""
     from fedrec.privacy.accountants import MOST_EPSILON
     from fedrec.privacy.calibration import LEAST_EPSILON, noise_multiplier_for
@@ -167,18 +223,35 @@ def _show(found: dict[str, Any], title: str, *, budget: float | None) -> None:
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     def figure(name: str) -> str:
-        return "none: steps are sub-sampled" if found[name] is None else f"{found[name]:.4f}"
+        none = "none: noise is Skellam" if "n_min" in found else "none: steps are sub-sampled"
+        return none if found[name] is None else f"{found[name]:.4f}"
 
     return [
         ("epsilon", figure("epsilon")),
         ("delta", f"{found['delta']:g}"),
         ("noise multiplier", f"{found['noise_multiplier']:g}"),
         ("epsilon, a unit replaced instead of zeroed out", figure("epsilon_replace_one")),
-        ("epsilon by PRV, an upper bound", figure("cross_check")),
-        ("epsilon by RDP, an upper bound", figure("epsilon_rdp")),
+        *_opinions(found, figure),
         ("zCDP rho", figure("zcdp_rho")),
         ("GDP mu", figure("gdp_mu")),
         *((f"epsilon at delta {delta_text(at['delta'])}", f"{at['epsilon']:.4f}") for at in found["curve"]),
+    ]
+
+
+def _opinions(found: dict[str, Any], figure: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Other accountants' figures; of a sum under masks, what it is made of as well."""
+    if "n_min" not in found:
+        return [
+            ("epsilon by PRV, an upper bound", figure("cross_check")),
+            ("epsilon by RDP, an upper bound", figure("epsilon_rdp")),
+        ]
+    return [
+        ("epsilon of Gaussian noise of that size, by RDP", figure("cross_check")),
+        ("honest clients in any sum, n_min", f"{found['n_min']} of {found['cohort']}"),
+        ("probability of a smaller sum, per participation", f"{found['failure']:.2g}"),
+        ("what the sampler is wrong by, per participation", f"{found['total_variation']:.2g}"),
+        ("steps of the grid to the clip norm", f"{found['grid_steps']}"),
+        ("bits of a word", f"{found['bits']}"),
     ]
 
 

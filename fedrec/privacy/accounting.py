@@ -156,12 +156,14 @@ def checked_epsilon(spending: Spending, *, delta: float) -> Epsilon:
 def _beside_gaussian(spending: Spending, value: float, delta: float) -> Epsilon:
     """Epsilon by Skellam's RDP, beside that of Gaussian noise of the same size, which it is never under."""
     gaussian = rdp_epsilon_of_gaussians(spending, delta=delta)
-    _refuse_beyond(value, sampled_steps(spending))
+    replaced = epsilon_of(spending, delta=delta, replace_one=True)
+    # Both are told; beyond some 200 the sampler's precision bounds neither.
+    _refuse_beyond(value if math.isfinite(replaced) else replaced, sampled_steps(spending))
     _agree(gaussian - value, 1e-6, ("RDP of Skellam noise", value), ("that of Gaussian noise", gaussian), delta)
     return Epsilon(
         value=value,
         delta=delta,
-        replace_one=epsilon_of(spending, delta=delta, replace_one=True),
+        replace_one=replaced,
         cross_check=gaussian,
         rdp=value,
         accountant=ACCOUNTANTS["Skellam"],

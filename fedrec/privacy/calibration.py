@@ -27,7 +27,8 @@ def noise_multiplier_for(*, epsilon: float, delta: float, spending_of: Callable[
         )
 
     def excess(noise_multiplier: float) -> float:
-        return epsilon_of(spending_of(noise_multiplier), delta=delta) - epsilon
+        # Finite, as a search between two points asks for: what costs more than can be told costs too much.
+        return min(epsilon_of(spending_of(noise_multiplier), delta=delta), 2 * MOST_EPSILON) - epsilon
 
     low, high = _bracket(excess, epsilon, delta)
     steps = math.ceil(float(brentq(excess, low, high, xtol=0.25 / _STEPS)) * _STEPS)

@@ -8,9 +8,7 @@ from fedrec.privacy.spends import GaussianSpend, Spending
 
 _MOST = 10**9
 _NO_MODE = {
-    "distributed": "--mode distributed is not built yet: Skellam noise has an accountant of its own, with looser "
-    "bounds. Plan --mode central for what the same noise would spend under a trusted server.",
-    "none": "--mode none adds no noise, so there is nothing to plan. Choose central or local.",
+    "none": "--mode none adds no noise, so there is nothing to plan. Choose central, distributed or local.",
 }
 
 
@@ -48,6 +46,10 @@ class Schedule:
             return f"central noise, {often}"
         return f"local noise, {often} of {self.local_steps} steps at sampling rate {self.sampling_rate:g}"
 
+    def assumptions(self) -> list[str]:
+        """What has to be true for the figures to hold, and what they leave out; one sentence each."""
+        return [*_ADJACENCY[self.mode], *_entering(self), *_noise(self), *_OUTSIDE]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -65,7 +67,9 @@ class Question:
     def schedule(self) -> Schedule:
         """What was asked, where it can be accounted; raises ConfigError with the reason where it cannot."""
         if self.mode not in ("central", "local"):
-            raise ConfigError(_NO_MODE.get(self.mode, f"There is no mode `{self.mode}`. Choose central or local."))
+            raise ConfigError(
+                _NO_MODE.get(self.mode, f"There is no mode `{self.mode}`. Choose central, distributed or local.")
+            )
         self._check_numbers()
         if self.sampling not in (None, "poisson"):
             raise ConfigError(
@@ -154,11 +158,6 @@ class Question:
                 + (f" that lie {separation} apart" if separation > 1 else "")
                 + ". Lower them or add rounds."
             )
-
-
-def assumptions(schedule: Schedule) -> list[str]:
-    """What has to be true for the figures to hold, and what they leave out; one sentence each."""
-    return [*_ADJACENCY[schedule.mode], *_entering(schedule), *_noise(schedule), *_OUTSIDE]
 
 
 _ADJACENCY = {

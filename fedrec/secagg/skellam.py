@@ -3,9 +3,12 @@
 A Skellam variable of variance mu is the difference of two Poisson variables of mean mu / 2; sums of Skellam shares
 are Skellam again (Skellam 1946), which the discrete Gaussian's are not. It is drawn by inversion: 128 random bits are
 compared with thresholds that whole-number arithmetic makes, so that no floating point shapes the noise (Mironov 2012).
+A draw that 128 bits do not decide, one in 10^30, is decided by 384: what is left of the error is nothing even beside
+exp(epsilon), which multiplies it.
 """
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,11 +23,11 @@ Halves = npt.NDArray[np.uint64]
 
 # More would make the table slow to build and larger than a processor's cache.
 MOST_VARIANCE = 2**30
-_BITS = 128
-# The table begins where a sample is at least this many bits rarer than what a threshold can tell.
+_BITS, _MORE_BITS = 128, 384
+# A table begins where a sample is at least this many bits rarer than what a threshold can tell.
 _BEYOND = 20
-# Bits of the first number of the recurrence: every step rounds down by less than 2 ** -_GUARD of what it makes.
-_GUARD = 192
+# Bits by which the recurrence's numbers are longer than thresholds: each step rounds down by less than one unit.
+_GUARD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Skellam:
     """A sampler of variance `variance`.
 
     high, low: halves of the thresholds in rising order; the last is floor(2^128 Pr[|K| > 0]), the one before it that
-    of |K| > 1, and so on. largest: no sample lies farther from 0.
+    of |K| > 1, and so on.
     """
 
     variance: int
@@ -41,7 +44,7 @@ class Skellam:
 
     @property
     def largest(self) -> int:
-        """No sample lies farther from 0."""
+        """No sample lies farther from 0 that 128 bits decide."""
         return len(self.high)
 
     def sample(self, size: int, *, source: RandomSource) -> Integers:
@@ -52,16 +55,24 @@ class Skellam:
         signs = np.unpackbits(source.words(-(-size // 64)).view(np.uint8), count=size)
         under = np.searchsorted(self.high, high, side="right")
         magnitudes = self.largest - under
-        # Equal high halves come once in 2^64 / len draws; they are told apart all the same.
-        for place in np.flatnonzero((under > 0) & (self.high[under - 1] == high)):
-            magnitudes[place] = self._magnitude(int(high[place]), int(low[place]))
+        # A threshold is low by less than two units of the low half, which may carry into the high one.
+        near = self.high[under - 1]
+        close = (under > 0) & ((near == high) | (near + np.uint64(1) == high))
+        for place in np.flatnonzero(close):
+            magnitudes[place] = self.magnitude((int(high[place]) << 64) + int(low[place]), source=source)
         return np.where(signs, magnitudes, -magnitudes)
 
-    def _magnitude(self, high: int, low: int) -> int:
-        """How many thresholds lie over one draw."""
-        first = int(np.searchsorted(self.high, np.uint64(high), side="left"))
-        last = int(np.searchsorted(self.high, np.uint64(high), side="right"))
-        return self.largest - first - int(np.searchsorted(self.low[first:last], np.uint64(low), side="right"))
+    def magnitude(self, draw: int, *, source: RandomSource) -> int:
+        """How many exact thresholds lie over a draw of 128 bits, which more of `source` continue where they have to."""
+        table = [(int(high) << 64) + int(low) for high, low in zip(self.high, self.low, strict=True)]
+        over = self.largest - bisect_right(table, draw)
+        # The largest threshold that does not lie over it may do so after all; so may those too small for the table.
+        undecided = table[self.largest - over - 1] + 2 > draw if over < self.largest else draw < 2
+        if not undecided:
+            return over
+        more = int.from_bytes(source.words((_MORE_BITS - _BITS) // 64).tobytes(), "little")
+        exact = thresholds(self.variance, bits=_MORE_BITS)
+        return len(exact) - bisect_right(exact, (draw << (_MORE_BITS - _BITS)) + more)
 
 
 def skellam(variance: int) -> Skellam:
@@ -87,49 +98,48 @@ def _made(variance: int) -> Skellam:
 
 def largest_sample(variance: int) -> int:
     """A whole number that no sample of a variance passes, without making its table."""
-    return _first(variance) if variance else 0
+    return _first(variance, _MORE_BITS) if variance else 0
 
 
 def total_variation(variance: int) -> float:
     """How far the distribution of one sample of a variance is from Skellam's at most.
 
-    Each threshold is rounded down by less than 2 units of 2^-128, and so each of the two probabilities beside it is
-    wrong by as much; what lies beyond the table is rarer than one unit.
+    Each of the finer thresholds is rounded down by less than 2 units of 2^-384, and so each of the two probabilities
+    beside it is wrong by as much; what lies beyond them is rarer than one unit.
     """
-    return 2.0 * (largest_sample(variance) + 1) * 2.0**-_BITS if variance else 0.0
+    return 2.0 * (largest_sample(variance) + 1) * 2.0**-_MORE_BITS if variance else 0.0
 
 
-def thresholds(variance: int) -> list[int]:
-    """floor(2^128 Pr[|K| > j]) for j from where it is over 0 down to 0, each low by less than 2.
+def thresholds(variance: int, *, bits: int = _BITS) -> list[int]:
+    """2^bits Pr[|K| > j] for j from where it is over 0 down to 0, in whole numbers that are low by less than 2.
 
     Miller's backward recurrence of the modified Bessel functions, I(k-1) = I(k+1) + (2k / mu) I(k), in whole numbers:
     all terms are positive, so relative errors never grow. Cutting it off beyond `_first` changes a probability by
     less than the mass out there.
     """
-    after, here, tail = 0, 1 << _GUARD, 0
+    after, here, tail = 0, 1 << (bits + _GUARD), 0
     tails = []
-    for order in range(_first(variance), 0, -1):
+    for order in range(_first(variance, bits), 0, -1):
         tail += here
         tails.append(tail)
         after, here = here, after + 2 * order * here // variance
     whole = here + 2 * tail
-    # One division for all: its quotient has _GUARD bits.
-    shift = whole.bit_length() + _GUARD
+    # One division for all: its quotient has _GUARD bits more than a threshold.
+    shift = whole.bit_length() + bits + _GUARD
     inverse = (1 << shift) // whole
-    found = ((tail * inverse) >> (shift - _BITS - 1) for tail in tails)
+    found = ((tail * inverse) >> (shift - bits - 1) for tail in tails)
     return [threshold for threshold in found if threshold]
 
 
-def _first(variance: int) -> int:
-    """A magnitude that is passed with probability under 2 ** -(128 + _BEYOND), by Chernoff's bound."""
+def _first(variance: int, bits: int) -> int:
+    """A magnitude that is passed with probability under 2 ** -(bits + _BEYOND), by Chernoff's bound."""
+    rare = -(bits + _BEYOND) * math.log(2)
     low, high = 0, 1
-    while _log_passing(variance, high) > -(_BITS + _BEYOND) * math.log(2):
+    while _log_passing(variance, high) > rare:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (
-            (low, middle) if _log_passing(variance, middle) <= -(_BITS + _BEYOND) * math.log(2) else (middle, high)
-        )
+        low, high = (low, middle) if _log_passing(variance, middle) <= rare else (middle, high)
     return high
 
 

@@ -14,6 +14,7 @@ from fedrec.privacy.spends import GaussianSpend
 from tests.cli.commands import fedrec, fedrec_process
 
 KEYS = {"epsilon", "delta", "noise_multiplier", "accountant", "cross_check", "assumptions"}
+SUMMED = {"cohort", "n_min", "failure", "total_variation", "grid_steps", "bits", "share_variance", "size"}
 EXTRA = {"epsilon_replace_one", "zcdp_rho", "gdp_mu", "epsilon_rdp", "mode", "participations", "curve"}
 
 
@@ -142,6 +143,7 @@ def test_a_person_reads_a_table_the_assumptions_and_the_numbers_in_words() -> No
         assert sentence in text
 
 
+TOGETHER = "--noise-multiplier 4 --delta 1e-6 --mode distributed --participations 10 --cohort 20"
 REFUSALS = [
     ("--participations 3 --delta 1e-6", "Give either"),
     ("--participations 3 --delta 1e-6 --epsilon 1 --noise-multiplier 1", "Give either"),
@@ -182,7 +184,15 @@ REFUSALS = [
     ("--noise-multiplier 1 --delta 1e-6 --mode local --rounds 3 --local-steps 0", "--local-steps is 0"),
     ("--noise-multiplier 1 --delta 1e-6 --mode local --rounds 3 --bands 2 --separation 2", "of central noise"),
     ("--noise-multiplier 1 --delta 1e-6 --mode local --rounds 3 --sampling poisson", "--sampling-rate Q"),
-    ("--noise-multiplier 1 --delta 1e-6 --mode distributed --participations 3", "not built yet"),
+    ("--noise-multiplier 1 --delta 1e-6 --mode distributed --participations 3", "needs --cohort N"),
+    ("--noise-multiplier 1 --delta 1e-6 --mode distributed --participations 3 --cohort 0", "--cohort is 0"),
+    (f"{TOGETHER} --drop-out 0.6", "secure_aggregation.drop_out is 0.6"),
+    (f"{TOGETHER} --drop-out 0.4 --corruption 0.4", "cannot lose"),
+    (f"{TOGETHER} --bands 2", "--bands is not of --mode distributed"),
+    (f"{TOGETHER} --sampling poisson", "--sampling is not of --mode distributed"),
+    ("--noise-multiplier 1e6 --delta 1e-6 --mode distributed --participations 3 --cohort 10", "No grid holds"),
+    ("--noise-multiplier 1 --delta 1e-6 --participations 3 --cohort 10", "--cohort is of --mode distributed"),
+    ("--noise-multiplier 1 --delta 1e-6 --participations 3 --size 10", "--size is of --mode distributed"),
     ("--noise-multiplier 1 --delta 1e-6 --mode none --participations 3", "nothing to plan"),
     ("--noise-multiplier 1 --delta 1e-6 --mode quantum --participations 3", "no mode `quantum`"),
     *(
@@ -202,6 +212,33 @@ REFUSALS = [
     ("--noise-multiplier 1e-9 --delta 1e-6 --sampling poisson --sampling-rate 0.1 --rounds 9", "protects nobody"),
     ("--epsilon 400 --participations 1 --delta 1e-6", "promises next to nothing"),
 ]
+
+
+def test_noise_of_many_clients_together_is_told_by_rdp_beside_the_gaussians() -> None:
+    found = planned(TOGETHER)
+    assert found.keys() == KEYS | EXTRA | SUMMED
+    assert found["accountant"].startswith("RDP (Skellam bound")
+    assert found["cross_check"] <= found["epsilon"] == found["epsilon_rdp"] <= 1.01 * found["cross_check"]
+    assert (found["mode"], found["cohort"], found["n_min"]) == ("distributed", 20, 16)
+    assert found["zcdp_rho"] is found["gdp_mu"] is None
+    assert 2**14 <= found["grid_steps"] <= 2**16 and 16 <= found["bits"] <= 32
+
+
+def test_the_table_of_a_sum_under_masks_says_what_it_rests_on() -> None:
+    shown = plan(TOGETHER)
+    assert "16 of 20" in shown and "Skellam" in shown and "bits of a word" in shown
+    assert "At most 10% of a cohort of 20 collude" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(("epsilon", "participations"), [(8, 10), (20, 100), (0.5, 1)])
+def test_a_budget_is_answered_with_the_least_noise_of_a_cohort_that_keeps_it(
+    epsilon: float, participations: int
+) -> None:
+    asked = f"--delta 1e-6 --mode distributed --participations {participations} --cohort 100"
+    found = planned(f"--epsilon {epsilon} {asked}")
+    noise = found["noise_multiplier"]
+    assert found["epsilon"] <= epsilon
+    assert planned(f"--noise-multiplier {noise - 2e-4:.4f} {asked}")["epsilon"] >= epsilon
 
 
 @pytest.mark.parametrize(("arguments", "reason"), REFUSALS)

@@ -11,7 +11,6 @@ from fedrec.errors import ConfigError
 from fedrec.privacy.randomness import seeded_source
 from fedrec.secagg.skellam import (
     MOST_VARIANCE,
-    Skellam,
     largest_sample,
     skellam,
     thresholds,
@@ -65,19 +64,29 @@ def test_sampling_counts_the_thresholds_over_each_draw(variance: int, size: int)
     ]
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=12),
-    st.integers(0, 5),
-    st.integers(0, 7),
-)
-def test_equal_high_halves_are_told_apart_by_the_low_ones(pairs: list[tuple[int, int]], high: int, low: int) -> None:
-    rising = sorted(pairs)
-    table = Skellam(
-        1,
-        np.array([upper for upper, _ in rising], dtype=np.uint64),
-        np.array([lower for _, lower in rising], dtype=np.uint64),
-    )
-    assert table._magnitude(high, low) == sum(pair > (high, low) for pair in rising)
+@given(st.integers(1, 500), st.data())
+def test_a_draw_that_128_bits_do_not_decide_is_decided_by_more(variance: int, data: st.DataObject) -> None:
+    coarse, fine = thresholds(variance), thresholds(variance, bits=384)
+    draw = max(0, data.draw(st.sampled_from([0, *coarse])) + data.draw(st.integers(-1, 2)))
+    found = skellam(variance).magnitude(draw, source=seeded_source(variance, draw))
+    more = int.from_bytes(seeded_source(variance, draw).words(4).tobytes(), "little")
+    assert found == sum(threshold > (draw << 256) + more for threshold in fine)
+
+
+@pytest.mark.parametrize("variance", [1, 77, 10**5])
+def test_coarse_thresholds_are_the_fine_ones_rounded_down_by_less_than_two(variance: int) -> None:
+    coarse, fine = thresholds(variance), thresholds(variance, bits=384)
+    assert all(0 <= (exact >> 256) - near < 2 for near, exact in zip(coarse[::-1], fine[::-1], strict=False))
+    assert fine[len(fine) - len(coarse) - 1] >> 256 < 2
+
+
+def test_equal_high_halves_are_told_apart_by_the_low_ones() -> None:
+    table = skellam(10**6)
+    rising = thresholds(10**6)
+    far = [draw for draw in (2**40, 2**60 + 12345, 2**63) if all(not 0 <= draw - each < 2 for each in rising)]
+    for draw in far:
+        source = seeded_source(0)
+        assert table.magnitude(draw, source=source) == sum(each > draw for each in rising)
 
 
 @pytest.mark.parametrize("variance", [1, 40, 10**6])
@@ -107,7 +116,7 @@ def test_no_sample_passes_the_largest_and_no_table_the_stated_reach() -> None:
 
 
 def test_the_error_of_a_whole_run_is_far_under_any_delta() -> None:
-    assert total_variation(2**20) * 100_000 * 1_000 * 1_000 < 1e-20
+    assert total_variation(2**20) * 100_000 * 1_000 * 1_000 < 1e-90
 
 
 def test_no_variance_is_no_noise() -> None:
