@@ -1,0 +1,244 @@
+"""Rounds under masks with real clients over a grid: exact sums, drop-outs, restarts, kills, and what is charged."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedrec.errors import RefusedError
+from fedrec.privacy.ledger import read_events
+from fedrec.privacy.statement import check_client_ledgers
+from fedrec.secagg.terms import Stage
+from fedrec.training.client import Instruction
+from fedrec.training.masking import MaskedReply
+from fedrec.training.participant import Participant
+from tests.federation.masked_fleets import CLIENTS, Fleet, a_masked_plan, gone, gone_after, quiet
+from tests.training.central_worlds import PowerCutError
+
+
+def ledger(fleet: Fleet) -> list[dict[str, Any]]:
+    return read_events(fleet.folder.ledger)
+
+
+def instruction_of(fleet: Fleet) -> Instruction:
+    """What the first round asked, whatever its token."""
+    recipe = fleet.recipe()
+    return Instruction(
+        run="run",
+        round=1,
+        token="twin",  # noqa: S106
+        adapter=np.zeros(fleet.model.layout.size, np.float32),
+        layout=recipe.layout,
+        plan=recipe.plan,
+        negatives_seed=_negatives(),
+    )
+
+
+def _negatives() -> int:
+    from fedrec.training.recipe import draw_seed
+
+    return draw_seed(1, "negatives", 1)
+
+
+def require_ledgers_agree(fleet: Fleet) -> None:
+    folders = [(number, fleet.folder.client(number) / "ledger.jsonl") for number in range(fleet.clients)]
+    check_client_ledgers(ledger(fleet), [(number, path) for number, path in folders if path.exists()])
+    charged = Counter(client for event in ledger(fleet) for client in event["participants"])
+    for number, path in folders:
+        assert len(read_events(path) if path.exists() else []) <= charged[number]
+
+
+def test_a_round_is_the_sum_of_everybody_and_of_every_share_of_noise(tmp_path: Path) -> None:
+    fleet = Fleet(path=tmp_path)
+    state = fleet.run()
+    expected = fleet.plain_sum(list(range(CLIENTS)), instruction_of(fleet)) / CLIENTS
+    assert state.adapter == pytest.approx(expected.astype(np.float32), abs=0)
+    (entry,) = ledger(fleet)
+    assert (entry["mechanism"], entry["participants"]) == ("distributed_skellam", list(range(CLIENTS)))
+    require_ledgers_agree(fleet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [gone, gone_after])
+@pytest.mark.parametrize("stage", list(Stage))
+def test_whoever_drops_out_at_a_stage_is_left_out_of_the_sum_or_was_in_it_already(
+    tmp_path: Path, stage: Stage, how: Any
+) -> None:
+    fleet = Fleet(path=tmp_path, answers={(2, stage): how})
+    state = fleet.run()
+    in_it = [client for client in range(CLIENTS) if client != 2 or stage > Stage.MASK]
+    expected = fleet.plain_sum(in_it, instruction_of(fleet)) / CLIENTS
+    assert state.adapter == pytest.approx(expected.astype(np.float32), abs=0)
+    (record,) = fleet.folder.rounds()
+    assert (record["replies"], record["failures"]) == (len(in_it), {"crashed": 1})
+    # Who may have drawn noise is charged.
+    assert (2 in ledger(fleet)[0]["participants"]) is (stage >= Stage.MASK)
+    require_ledgers_agree(fleet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", list(Stage))
+def test_beyond_the_threshold_a_round_is_refused_and_charged_once_somebody_trained(
+    tmp_path: Path, stage: Stage
+) -> None:
+    fleet = Fleet(path=tmp_path, answers={(client, stage): gone for client in (0, 1, 2)})
+    state = fleet.run()
+    assert not state.adapter.any()
+    (record,) = fleet.folder.rounds()
+    assert record["replies"] == 0
+    events = ledger(fleet)
+    if stage < Stage.MASK:
+        assert events == []
+    else:
+        assert [len(event["participants"]) for event in events] == [CLIENTS]
+        # Shares are asked for only once their round is paid for as a release.
+        assert events[0]["released"].startswith("nothing") is (stage < Stage.REVEAL)
+    require_ledgers_agree(fleet)
+
+
+def test_nobody_is_asked_to_take_a_mask_off_before_the_round_is_paid_for(tmp_path: Path) -> None:
+    paid: list[int] = []
+
+    def looking(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        paid.append(len(ledger(fleet)))
+        return inner.answer(instruction, stage, request)
+
+    fleet = Fleet(path=tmp_path, answers={(0, Stage.ACKNOWLEDGE): looking, (0, Stage.REVEAL): looking})
+    fleet.run()
+    assert paid == [0, 1]
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_server_that_was_killed_at_a_stage_begins_another_attempt_and_charges_the_first(
+    tmp_path: Path, stage: Stage
+) -> None:
+    def power_cut(*_: object) -> MaskedReply:
+        raise PowerCutError
+
+    fleet = Fleet(path=tmp_path, answers={(3, stage): power_cut})
+    with pytest.raises(PowerCutError):
+        fleet.run()
+    fleet.answers = {}
+    state = fleet.run()
+    assert state.adapter.any()
+    events = ledger(fleet)
+    assert len({event["token"] for event in events}) == len(events) == 2
+    assert events[-1]["released"] == "adapter of round 1"
+    require_ledgers_agree(fleet)
+
+
+def test_the_noise_of_one_attempt_is_not_that_of_another(tmp_path: Path) -> None:
+    """Two sums with the same noise, one of them without a client, would give that client's update away."""
+    tokens: list[str] = []
+
+    def noting(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        tokens.append(instruction.token)
+        if len(tokens) == 1:
+            inner.answer(instruction, stage, request)
+            raise PowerCutError
+        return inner.answer(instruction, stage, request)
+
+    fleet = Fleet(path=tmp_path, answers={(0, Stage.MASK): noting})
+    with pytest.raises(PowerCutError):
+        fleet.run()
+    first = fleet.participant(0).client.records.session(tokens[0])
+    fleet.run()
+    assert tokens[0] != tokens[1]
+    assert first is not None
+    # The earlier session's words and keys are gone from the disk.
+    assert fleet.participant(0).client.records.session(tokens[0]) is None
+    assert len(read_events(fleet.folder.client(0) / "ledger.jsonl")) == 2
+
+
+def test_a_client_that_lost_its_store_between_two_stages_stays_out(tmp_path: Path) -> None:
+    def forgetful(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        (fleet.folder.client(inner.number) / "session.bin").unlink()
+        return inner.answer(instruction, stage, request)
+
+    fleet = Fleet(path=tmp_path, answers={(4, Stage.MASK): forgetful})
+    fleet.run()
+    (record,) = fleet.folder.rounds()
+    assert (record["replies"], record["failures"]) == (CLIENTS - 1, {"RefusedError": 1})
+    # It said so before it drew noise.
+    assert 4 not in ledger(fleet)[0]["participants"]
+
+
+def test_a_request_that_came_twice_is_answered_alike_and_paid_once(tmp_path: Path) -> None:
+    def twice(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        first = inner.answer(instruction, stage, request)
+        again = fleet.participant(inner.number).answer(instruction, stage, request)
+        assert first == again
+        return again
+
+    fleet = Fleet(path=tmp_path, answers={(1, stage): twice for stage in Stage})
+    fleet.run()
+    assert len(read_events(fleet.folder.client(1) / "ledger.jsonl")) == 1
+    assert fleet.folder.rounds()[0]["replies"] == CLIENTS
+
+
+def test_a_sum_that_no_honest_cohort_could_give_is_dropped_charged_and_told(tmp_path: Path) -> None:
+    def nonsense(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        honest = Participant.words
+        try:
+            Participant.words = lambda self, asked: (honest(self, asked)[0] ^ np.uint32(2**20), 1)  # type: ignore[method-assign]
+            return inner.answer(instruction, stage, request)
+        finally:
+            Participant.words = honest  # type: ignore[method-assign]
+
+    fleet = Fleet(path=tmp_path, answers={(5, Stage.MASK): nonsense})
+    state = fleet.run()
+    assert not state.adapter.any()
+    assert fleet.folder.rounds()[0]["failures"] == {"implausible": 1}
+    assert ledger(fleet)[0]["participants"] == list(range(CLIENTS))
+
+
+def test_garbage_in_a_masked_input_counts_as_a_drop_out(tmp_path: Path) -> None:
+    def garbage(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        return MaskedReply(client=inner.number, answer=inner.answer(instruction, stage, request).answer[:-1])
+
+    fleet = Fleet(path=tmp_path, answers={(5, Stage.MASK): garbage})
+    fleet.run()
+    (record,) = fleet.folder.rounds()
+    assert (record["replies"], record["failures"]) == (CLIENTS - 1, {"unsound": 1})
+
+
+def test_a_client_sends_nothing_in_clear_under_such_a_plan(tmp_path: Path) -> None:
+    fleet = Fleet(path=tmp_path)
+    with pytest.raises(RefusedError, match="in clear"):
+        fleet.participant(0).client.reply(instruction_of(fleet))
+    assert not fleet.participant(0).client.records.spent()
+
+
+def test_a_cohort_that_is_not_full_is_not_asked(tmp_path: Path) -> None:
+    """Its noise would be sized for more than there are."""
+    fleet = Fleet(path=tmp_path, plan=a_masked_plan(CLIENTS + 1, drop_out=0.2))
+    fleet.run()
+    assert fleet.seen == []
+    assert ledger(fleet) == []
+    assert fleet.folder.rounds()[0]["failures"] == {"too_few": 1}
+
+
+def test_a_sum_that_was_taken_before_a_kill_is_released_as_it_was(tmp_path: Path) -> None:
+    def cut(*_: object) -> None:
+        raise PowerCutError
+
+    fleet = Fleet(path=tmp_path)
+    with pytest.raises(PowerCutError):
+        fleet.run(quiet(measure=cut))
+    kept = fleet.folder.kept_mean(1)
+    asked = len(fleet.seen)
+    state = fleet.run()
+    assert len(fleet.seen) == asked
+    assert kept is not None
+    assert np.array_equal(state.adapter, kept.mean.astype(np.float32))
+    assert len(ledger(fleet)) == 1
+
+
+def test_rounds_follow_each_other_under_other_keys_and_other_noise(tmp_path: Path) -> None:
+    fleet = Fleet(path=tmp_path, rounds=3)
+    fleet.run()
+    assert [record["replies"] for record in fleet.folder.rounds()] == [CLIENTS] * 3
+    assert len({event["token"] for event in ledger(fleet)}) == 3
+    require_ledgers_agree(fleet)
