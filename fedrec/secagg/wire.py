@@ -5,9 +5,8 @@ larger than the bytes that came, so reading takes no more memory than they do.
 """
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from fedrec.errors import ProtocolError
@@ -16,7 +15,6 @@ from fedrec.secagg.framing import LARGEST_NUMBER
 _HEAD = struct.Struct(">10s16s32sQ")
 _FORMAT = b"fedrec sa1"
 _COUNT = struct.Struct(">I")
-_NUMBER = struct.Struct(">Q")
 
 # Reading annotations takes longer than reading a message.
 _KNOWN: "dict[type, tuple[tuple[str, _Form], ...]]" = {}
@@ -117,30 +115,52 @@ def _exactly(value: bytes, size: int) -> bytes:
 
 
 def _write_rows(table: Table, width: int) -> bytes:
-    written = b"".join(_NUMBER.pack(client) + _exactly(table[client], width) for client in sorted(table))
-    return _COUNT.pack(len(table)) + written
+    clients = sorted(table)
+    return _write_numbers(clients) + b"".join(_exactly(table[client], width) for client in clients)
 
 
 def _read_rows(reader: _Reader, width: int) -> dict[int, bytes]:
-    each = struct.Struct(f">Q{width}s")
-    count = reader.count(each.size)
-    table = dict(each.iter_unpack(reader.take(count * each.size)))
-    if len(table) != count or not _ascend(table):
+    clients = _read_numbers(reader, width)
+    rows = reader.take(len(clients) * width)
+    return {client: rows[at * width : (at + 1) * width] for at, client in enumerate(clients)}
+
+
+def _write_numbers(clients: Collection[int]) -> bytes:
+    """How many they are, then the gap before each: seven bits in a byte, lowest first, the last one below 128."""
+    written, before = bytearray(), -1
+    for client in sorted(clients):
+        gap = client - before - 1
+        if gap < 0:
+            raise ValueError(f"Client {client} is named twice, or has no number.")
+        while gap > 0x7F:
+            written.append(gap & 0x7F | 0x80)
+            gap >>= 7
+        written.append(gap)
+        before = client
+    return _COUNT.pack(len(clients)) + written
+
+
+def _read_numbers(reader: _Reader, width: int = 0) -> tuple[int, ...]:
+    clients, before = [], -1
+    for _ in range(reader.count(1 + width)):
+        before += 1 + _read_gap(reader)
+        if before > LARGEST_NUMBER:
+            raise _malformed()
+        clients.append(before)
+    return tuple(clients)
+
+
+def _read_gap(reader: _Reader) -> int:
+    gap = 0
+    for shift in range(0, 64, 7):
+        byte = reader.take(1)[0]
+        gap |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            break
+    # A last byte of zero says nothing: the same gap is written without it.
+    if byte >= 0x80 or (shift and not byte):
         raise _malformed()
-    return table
-
-
-def _write_numbers(clients: Iterable[int]) -> bytes:
-    return _write_rows(dict.fromkeys(clients, b""), 0)
-
-
-def _read_numbers(reader: _Reader) -> tuple[int, ...]:
-    return tuple(_read_rows(reader, 0))
-
-
-def _ascend(clients: Iterable[int]) -> bool:
-    found = [*clients, LARGEST_NUMBER + 1]
-    return all(one < other for one, other in pairwise(found))
+    return gap
 
 
 def _write_blobs(pieces: tuple[bytes, ...]) -> bytes:

@@ -1,5 +1,6 @@
 """The heart of the matter: the unmasked sum is the plain sum of the survivors, or there is none."""
 
+import tracemalloc
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -233,3 +234,20 @@ def test_printing_a_client_shows_no_secret() -> None:
     state = cohort.clients[1]._state
     assert "0x" in repr(state)
     assert repr(state.seed) not in repr(state)
+
+
+def test_the_server_keeps_one_sum_and_no_clients_words() -> None:
+    cohort = Cohort(parameters(6, threshold=4), size=200_000)
+    inputs = cohort.inputs()
+    cohort.run(inputs, until=Stage.MASK)
+    answers = {
+        client: cohort.clients[client].masked(request, inputs[client])
+        for client, request in cohort.server.requests().items()
+    }
+    tracemalloc.start()
+    for client, answer in answers.items():
+        cohort.server.accept(client, answer)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
+    assert peak < 4 * 800_000

@@ -113,12 +113,42 @@ def test_what_is_not_bytes_is_no_message(given_value: Any) -> None:
         unpacked(messages.RosterRequest, given_value, ADDRESS)
 
 
-@pytest.mark.parametrize("numbers", [(2, 1), (1, 1), (1, 2**63)])
-def test_clients_out_of_order_twice_or_too_large_are_refused(numbers: tuple[int, ...]) -> None:
-    head, count = packed(messages.RosterRequest(clients=()), ADDRESS)[:66], len(numbers).to_bytes(4)
-    raw = head + count + b"".join(number.to_bytes(8) for number in numbers)
+@pytest.mark.parametrize(
+    ("clients", "written"),
+    [
+        ((), "00000000"),
+        ((0,), "0000000100"),
+        ((3, 4, 200, 40_000), "000000040300c301f7b602"),
+        ((2**63 - 1,), "00000001" + "ff" * 8 + "7f"),
+    ],
+)
+def test_clients_are_written_as_the_gaps_between_them(clients: tuple[int, ...], written: str) -> None:
+    raw = packed(messages.RosterRequest(clients=clients), ADDRESS)
+    assert raw[66:].hex() == written
+    assert unpacked(messages.RosterRequest, raw, ADDRESS).clients == clients
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["00000001", "000000018000", "0000000180", "00000001" + "80" * 8 + "8001", "00000001" + "ff" * 10, "0000000100ff"],
+    ids=["too few", "a gap with a zero at its end", "cut off", "too large", "endless", "too many"],
+)
+def test_clients_that_are_written_otherwise_are_refused(written: str) -> None:
+    head = packed(messages.RosterRequest(clients=()), ADDRESS)[:66]
     with pytest.raises(ProtocolError):
-        unpacked(messages.RosterRequest, raw, ADDRESS)
+        unpacked(messages.RosterRequest, head + bytes.fromhex(written), ADDRESS)
+
+
+@given(st.sets(st.integers(0, 2**63 - 1)))
+def test_clients_are_read_as_they_were_written(clients: set[int]) -> None:
+    message = messages.RosterRequest(clients=tuple(sorted(clients)))
+    assert unpacked(messages.RosterRequest, packed(message, ADDRESS), ADDRESS) == message
+
+
+@pytest.mark.parametrize("clients", [(1, 1), (-1,)])
+def test_clients_twice_or_without_a_number_are_not_written(clients: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="Client"):
+        packed(messages.RosterRequest(clients=clients), ADDRESS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
