@@ -100,11 +100,6 @@ class RevealAnswer:
     mask_shares: Shares
 
 
-def advert_row(advert: Advert) -> bytes:
-    """An advert as a table's row."""
-    return advert.mask_key + advert.cipher_key + advert.signature
-
-
 def advert_of(client: int, row: bytes) -> Advert:
     """The advert in a table's row."""
     mask_key, cipher_key = row[:KEY_BYTES], row[KEY_BYTES : 2 * KEY_BYTES]

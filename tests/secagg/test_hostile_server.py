@@ -16,7 +16,6 @@ from fedrec.secagg.messages import (
     RevealRequest,
     RosterRequest,
     ShareRequest,
-    advert_row,
 )
 from fedrec.secagg.peers import Peers
 from fedrec.secagg.terms import Stage
@@ -68,7 +67,7 @@ def test_a_roster_of_others_than_the_terms_and_the_directory_say_is_refused(clie
 
 def _row(client: int, *, signer: int, session: Any = SESSION) -> bytes:
     advert = advertise(session, client=client, mask=KeyPair.fresh(), cipher=KeyPair.fresh(), identity=identity(signer))
-    return advert_row(advert)
+    return advert.mask_key + advert.cipher_key + advert.signature
 
 
 @pytest.mark.parametrize(
