@@ -74,7 +74,8 @@ class Cohorts:
     def readiness(self, number: int) -> Readiness:
         """Whether there are clients to ask in a round."""
         connected, cohort = self.connected(), self.recipe.federation.cohort
-        if pending := self.pending(number):
+        # Under masks another cohort is drawn for another attempt.
+        if not self.recipe.masking and (pending := self.pending(number)):
             there = len(set(connected) & set(pending.cohort))
             return Readiness(connected=len(connected), able=there, needed=min(cohort, len(pending.cohort)), begun=True)
         # Who is able takes a look at the whole ledger: not while too few are there anyway.

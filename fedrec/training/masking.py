@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from fedrec.errors import ConfigError
+from fedrec.federation_config import FederationConfig
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.secagg.keys import Session
 from fedrec.secagg.masks import Words
@@ -121,24 +122,35 @@ def masked_sum(
     cohort: Sequence[int],
     masking: Masking,
     *,
-    timeout: float,
+    federation: FederationConfig,
     pay: Callable[[Masked, bool], None],
 ) -> Masked:
     """The sum of a cohort that is believable and paid for, or none.
 
-    pay: told what came and whether nothing is released. Raises ConfigError for an engine that cannot mask.
+    pay: told what came and whether nothing is released, before a mask comes off and at the end.
+    Raises ConfigError for an engine that cannot mask.
     """
     if not isinstance(engine, MaskingEngine):
         raise ConfigError('This engine adds updates up as they are. Run rounds under masks with engine = "flower".')
     if len(cohort) != masking.parameters.clients:
         # The noise is sized for a full one.
         return Masked(instruction=instruction, cohort=cohort, failures=Counter(too_few=1))
-    masked = engine.aggregate(instruction, cohort, masking, timeout=timeout, pay=lambda so_far: pay(so_far, False))
-    if masked.total is not None and not masking.ring.is_plausible(
-        masked.total, clients=masked.survivors, variance=masking.variance
-    ):
+    masked = engine.aggregate(
+        instruction, cohort, masking, timeout=federation.timeout, pay=lambda so_far: pay(so_far, False)
+    )
+    if fault := _fault(masked, masking, federation):
         masked.total = None
-        masked.failures["implausible"] += 1
+        masked.failures[fault] += 1
     if masked.spent:
         pay(masked, masked.total is None)
     return masked
+
+
+def _fault(masked: Masked, masking: Masking, federation: FederationConfig) -> str:
+    """Why a sum is not released, as a code; nothing where it is, or where there is none."""
+    if masked.total is None:
+        return ""
+    if masked.survivors < federation.min_replies:
+        return "too_few"
+    believable = masking.ring.is_plausible(masked.total, clients=masked.survivors, variance=masking.variance)
+    return "" if believable else "implausible"

@@ -103,7 +103,7 @@ class RoundServer:
             self._instruction(state, begun, prior=prior),
             begun.cohort,
             masking,
-            timeout=self.recipe.federation.timeout,
+            federation=self.recipe.federation,
             pay=lambda so_far, dropped: pay(
                 self.ledger, plan, so_far.asked(), blocks, guarantee=self.recipe.noise == "system", dropped=dropped
             ),

@@ -72,6 +72,7 @@ class Fleet:
     plan: PrivacyPlan = field(default_factory=a_masked_plan)
     clients: int = CLIENTS
     rounds: int = 1
+    least: int = 1
     answers: Mapping[tuple[int, Stage], Answer] = field(default_factory=dict)
     model: AdaptedModel = field(default_factory=lambda: a_model({"history_proj": 4}))
     seen: list[tuple[int, Stage]] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Fleet:
             federation=FederationConfig(
                 rounds=self.rounds,
                 cohort=self.clients,
+                min_replies=self.least,
                 server_optimizer="fedavg",
                 server_rate=1.0,
                 release_every=10,

@@ -194,6 +194,12 @@ def test_a_sum_that_no_honest_cohort_could_give_is_dropped_charged_and_told(tmp_
     assert ledger(fleet)[0]["participants"] == list(range(CLIENTS))
 
 
+def test_a_sum_of_fewer_than_the_scenario_asks_for_is_not_released(tmp_path: Path) -> None:
+    fleet = Fleet(path=tmp_path, least=CLIENTS, answers={(5, Stage.MASK): gone})
+    assert not fleet.run().adapter.any()
+    assert fleet.folder.rounds()[0]["failures"] == {"crashed": 1, "too_few": 1}
+
+
 def test_garbage_in_a_masked_input_counts_as_a_drop_out(tmp_path: Path) -> None:
     def garbage(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
         return MaskedReply(client=inner.number, answer=inner.answer(instruction, stage, request).answer[:-1])
