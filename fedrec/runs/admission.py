@@ -51,3 +51,11 @@ def require_bound_over_noise(scenario: Scenario, plan: PrivacyPlan | None, *, si
             f"federation.norm_bound is {bound:g}, and the noise of an update alone is {noise:.3g} long, so that hardly "
             f"any would count. Choose {2 * noise:.2g} or more."
         )
+
+
+def require_fits_grid(plan: PrivacyPlan, *, size: int) -> None:
+    """Raise ConfigError if an adapter of `size` numbers is larger than the grid of its plan's sums is accounted for."""
+    if plan.secure_sum is not None and size > plan.secure_sum.size:
+        raise ConfigError(
+            f"The adapter has {size:,} numbers, and secure_aggregation.size is {plan.secure_sum.size:,}. Raise it."
+        )

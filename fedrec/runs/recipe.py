@@ -3,7 +3,6 @@
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedrec.errors import ConfigError
 from fedrec.runs.admission import require_bound_over_noise
 from fedrec.training.aggregation import ServerState
 from fedrec.training.foundation import Foundation
@@ -17,7 +16,6 @@ def recipe_of(foundation: Foundation, *, run_id: str, directory_of: DirectoryOf)
     directory_of: asked for the clients' identity keys where updates are summed under masks.
     """
     scenario = foundation.scenario
-    _require_fits(foundation)
     require_bound_over_noise(scenario, foundation.plan, size=foundation.model.layout.size)
     return Recipe(
         federation=scenario.federation,
@@ -31,15 +29,6 @@ def recipe_of(foundation: Foundation, *, run_id: str, directory_of: DirectoryOf)
         budget=foundation.budget,
         masking=masking_of(foundation.plan, directory_of),
     )
-
-
-def _require_fits(foundation: Foundation) -> None:
-    """Raise ConfigError if the adapter is larger than what the grid of a secure sum is accounted for."""
-    plan, size = foundation.plan, foundation.model.layout.size
-    if plan is not None and plan.secure_sum is not None and size > plan.secure_sum.size:
-        raise ConfigError(
-            f"The adapter has {size:,} numbers, and secure_aggregation.size is {plan.secure_sum.size:,}. Raise it."
-        )
 
 
 def run_id_of(key: Ed25519PrivateKey) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fedrec.errors import ConfigError
 from fedrec.privacy.budget import Budget
-from fedrec.runs.admission import budget_for, require_small_delta
+from fedrec.runs.admission import budget_for, require_fits_grid, require_small_delta
 from fedrec.service.served import require_served
 from fedrec.training.foundation import Foundation
 
@@ -21,4 +21,5 @@ def admit(foundation: Foundation, out: Path, *, people: int) -> Budget:
     if plan is None or budget is None:  # for the types: a private mode has both
         raise ConfigError("A device takes part only under a plan.")
     require_small_delta(plan, people=people)
+    require_fits_grid(plan, size=foundation.model.layout.size)
     return budget

@@ -9,7 +9,7 @@ from fedrec.federation_config import FederationConfig
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy_config import BudgetConfig
-from fedrec.runs.admission import budget_for, require_small_delta
+from fedrec.runs.admission import budget_for, require_fits_grid, require_small_delta
 from fedrec.training.workbench import Workbench
 
 
@@ -24,6 +24,7 @@ def admit(workbench: Workbench, out: Path) -> Budget | None:
     held_out_users(workbench.split, test=False)
     if plan:
         require_small_delta(plan, people=workbench.split.sequences.users)
+        require_fits_grid(plan, size=workbench.model.layout.size)
     limits = budget_for(plan, scenario.budget, out=out)
     if plan is None:
         return None
@@ -49,6 +50,11 @@ def _require_rates(plan: PrivacyPlan, budget: BudgetConfig) -> None:
 
 
 def _require_participations(plan: PrivacyPlan, federation: FederationConfig, *, clients: int) -> None:
+    if plan.secure_sum is not None and clients < federation.cohort:
+        raise ConfigError(
+            f"federation.cohort is {federation.cohort}, and there are {clients} clients: a round under masks, whose "
+            "noise is sized for a full cohort, asks nobody. Lower federation.cohort."
+        )
     each = min(federation.asked, clients)
     asked = federation.rounds * each
     if asked > clients * plan.limits.most:
