@@ -53,7 +53,7 @@ from fedrec.secagg.roster import Roster, draw_neighbours, require_roster_for
 from fedrec.secagg.sealed import PeerShares
 from fedrec.secagg.shares import SHARE_BYTES, split
 from fedrec.secagg.terms import Stage, Terms
-from fedrec.secagg.wire import Address, packed, unpacked
+from fedrec.secagg.wire import Address, Table, packed, unpacked
 from fedrec.secagg.words import packed_words
 
 M = TypeVar("M")
@@ -170,10 +170,9 @@ class SecureClient:
     def _share(self, request: bytes) -> _Done:
         adverts = self._read(ShareRequest, request, stage=Stage.SHARE).adverts
         self._require_some_of(self._state.drawn, given=adverts)
-        keys = verified_keys(adverts, session=self.terms.session, directory=self._directory)
-        state = replace(self._state, keys=keys, asked=tuple(keys))
+        state = replace(self._met(adverts), asked=tuple(adverts))
         roster, threshold = Roster(state.roster), self.terms.parameters.threshold
-        points = {other: roster.point(other) for other in keys}
+        points = {other: roster.point(other) for other in state.asked}
         masks = split(self._mask.private, threshold=threshold, points=list(points.values()))
         seeds = split(state.seed, threshold=threshold, points=list(points.values()))
         peers = self._peers(state)
@@ -185,17 +184,22 @@ class SecureClient:
         return packed(ShareAnswer(commitment=bound, sealed=sealed), self._address), state
 
     def _masked(self, request: bytes, words: Words) -> _Done:
-        found, known = self._read(MaskRequest, request, stage=Stage.MASK), self._state.keys
+        found = self._read(MaskRequest, request, stage=Stage.MASK)
         self._require_some_of(self._state.asked, given=found.present)
         Roster(self._state.roster).require_members(found.sealed, but=self.client)
-        if found.adverts.keys() != found.sealed.keys() - known.keys():
+        if found.adverts.keys() != found.sealed.keys() - self._state.keys.keys():
             raise ProtocolError(f"The keys of client {self.client}'s neighbours are not all there. Refuse the request.")
-        new = verified_keys(found.adverts, session=self.terms.session, directory=self._directory)
-        state = replace(self._state, keys={**known, **new}, present=found.present, drawn_by=tuple(found.sealed))
+        state = replace(self._met(found.adverts), present=found.present, drawn_by=tuple(found.sealed))
         opened = self._peers(state).opened(found.sealed)
         held = {other: shares.mask_share + shares.seed_share for other, shares in opened.items()}
         state = replace(state, held=held)
         return self._mask_answer(state, words), state
+
+    def _met(self, adverts: Table) -> ClientState:
+        """The state with the keys of these peers, too, and what follows from them for the tokens of later stages."""
+        new = verified_keys(adverts, session=self.terms.session, directory=self._directory)
+        known = replace(self._state, keys={**self._state.keys, **new})
+        return replace(known, tokens={**known.tokens, **self._peers(known).token_keys(new)})
 
     def _masked_again(self, request: bytes, words: Words) -> bytes:
         kept = self._kept(Stage.MASK, request)
@@ -249,6 +253,7 @@ class SecureClient:
             mask=self._mask,
             cipher=self._cipher,
             keys=state.keys,
+            tokens=state.tokens,
         )
 
     def _read(self, kind: type[M], request: bytes, *, stage: Stage) -> M:

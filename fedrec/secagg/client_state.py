@@ -10,6 +10,7 @@ from fedrec.secagg.shares import SHARE_BYTES
 from fedrec.secagg.wire import Blobs, Numbers, Table, rows
 
 Keys = Annotated[Table, rows(2 * KEY_BYTES)]
+Tokens = Annotated[Table, rows(KEY_BYTES)]
 Held = Annotated[Table, rows(2 * SHARE_BYTES)]
 
 
@@ -18,10 +19,10 @@ class ClientState:
     """Written and read like a message. Most of it is secret: whoever keeps it encrypts it. Printing shows nothing.
 
     answers: of each stage that was answered, the request's hash and then the answer; of a masked input its hash.
-    keys: the mask key and the cipher key of each neighbour. drawn: the neighbours that the client drew; asked: those
-    whose keys came; present: those that shared their secrets, too. drawn_by: the neighbours that drew the client;
-    held: their two shares, as far as they opened; vouched: those that showed that they masked with the client.
-    survivors: the neighbours that the client takes for such.
+    keys: the mask key and the cipher key of each neighbour. tokens: the key of the tokens between each and the client.
+    drawn: the neighbours that the client drew; asked: those whose keys came; present: those that shared their secrets,
+    too. drawn_by: the neighbours that drew the client; held: their two shares, as far as they opened; vouched: those
+    that showed that they masked with the client. survivors: the neighbours that the client takes for such.
     """
 
     terms: Hash
@@ -32,6 +33,7 @@ class ClientState:
     roster: Numbers = ()
     drawn: Numbers = ()
     keys: Keys = field(default_factory=dict)
+    tokens: Tokens = field(default_factory=dict)
     asked: Numbers = ()
     present: Numbers = ()
     drawn_by: Numbers = ()
@@ -57,6 +59,8 @@ class ClientState:
             (self.drawn, self.roster),
             (self.asked, self.drawn),
             (self.present, self.asked),
+            (self.tokens, self.keys),
+            (self.keys, self.tokens),
             (self.asked, self.keys),
             (self.drawn_by, self.keys),
             (self.keys, self.roster),

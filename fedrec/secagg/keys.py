@@ -6,6 +6,7 @@ pair or direction is nothing in another. X25519, HKDF and Ed25519 are those of t
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature
@@ -52,7 +53,13 @@ class Session:
     @property
     def id(self) -> bytes:
         """32 bytes that no other session has."""
-        return hashlib.sha256(framed("session", self.run, self.round, self.token)).digest()
+        return _id(self)
+
+
+@lru_cache(maxsize=16)
+def _id(session: Session) -> bytes:
+    # Whatever is derived or signed asks for it.
+    return hashlib.sha256(framed("session", session.run, session.round, session.token)).digest()
 
 
 def _is_text(name: str) -> bool:
@@ -70,10 +77,11 @@ class KeyPair:
     Printing it shows nothing.
     """
 
-    __slots__ = ("_key", "public")
+    __slots__ = ("_key", "_secrets", "public")
 
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
+        self._secrets: dict[bytes, bytes] = {}
         self.public = key.public_key().public_bytes_raw()
 
     @classmethod
@@ -98,6 +106,11 @@ class KeyPair:
         Raises ProtocolError for a point that is malformed, of low order, or this pair's own.
         """
         require_point(other)
+        if other not in self._secrets:
+            self._secrets[other] = self._exchanged(other)
+        return self._secrets[other]
+
+    def _exchanged(self, other: bytes) -> bytes:
         if other == self.public:
             raise ProtocolError("Another client's public key is this client's own. Leave that client out.")
         try:

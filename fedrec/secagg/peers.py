@@ -3,7 +3,7 @@
 Everything is bound to the session and to the roster that the client was shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from fedrec.errors import ProtocolError
@@ -17,10 +17,21 @@ from fedrec.secagg.wire import Table
 
 
 class Peers:
-    """A client's side of every pair that it is in, from its own two key pairs and the keys of each peer."""
+    """A client's side of every pair that it is in, from its own two key pairs and the keys of each peer.
+
+    tokens: the keys of the tokens between the two, as `token_keys` gives them.
+    """
 
     def __init__(
-        self, session: Session, *, client: int, roster: Roster, mask: KeyPair, cipher: KeyPair, keys: Table
+        self,
+        session: Session,
+        *,
+        client: int,
+        roster: Roster,
+        mask: KeyPair,
+        cipher: KeyPair,
+        keys: Table,
+        tokens: Table,
     ) -> None:
         self._session = session
         self._client = client
@@ -29,7 +40,7 @@ class Peers:
         self._mask = mask
         self._cipher = cipher
         self._keys = keys
-        self._token_keys: dict[int, bytes] = {}
+        self._tokens = tokens
 
     def seal(self, other: int, shares: PeerShares) -> bytes:
         """The shares, for this peer alone."""
@@ -58,16 +69,20 @@ class Peers:
         theirs, pair = self._keys[other][:KEY_BYTES], (self._client, other)
         return pair_mask_key(self._mask, other=theirs, session=self._session, roster=self._roster, pair=pair)
 
+    def token_keys(self, others: Iterable[int]) -> dict[int, bytes]:
+        """The keys of the tokens between the client and each of these peers; ProtocolError if one's key is unsound."""
+        return {other: self._token_key(other) for other in others}
+
     def tell(self, other: int, saying: Saying) -> bytes:
         """A token by which the peer knows that this client said so."""
-        return token(self._token_key(other), saying=saying, sender=self._client, receiver=other)
+        return token(self._tokens[other], saying=saying, sender=self._client, receiver=other)
 
     def heard(self, tokens: Table, saying: Saying) -> list[int]:
         """The peers whose tokens show that they said so to this client."""
         return [
             other
             for other, given in tokens.items()
-            if said(given, key=self._token_key(other), saying=saying, sender=other, receiver=self._client)
+            if said(given, key=self._tokens[other], saying=saying, sender=other, receiver=self._client)
         ]
 
     def _unseal(self, other: int, raw: bytes) -> PeerShares:
@@ -82,12 +97,8 @@ class Peers:
         )
 
     def _token_key(self, other: int) -> bytes:
-        if other not in self._token_keys:
-            theirs, pair = self._cipher_key(other), (self._client, other)
-            self._token_keys[other] = token_key(
-                self._cipher, other=theirs, session=self._session, roster=self._roster, pair=pair
-            )
-        return self._token_keys[other]
+        theirs, pair = self._cipher_key(other), (self._client, other)
+        return token_key(self._cipher, other=theirs, session=self._session, roster=self._roster, pair=pair)
 
     def _cipher_key(self, other: int) -> bytes:
         return self._keys[other][KEY_BYTES:]
