@@ -52,9 +52,10 @@ def pld_epsilon(spending: Spending, *, delta: float, replace_one: bool = False) 
 
 
 @lru_cache(maxsize=4096)
-def rdp_epsilon(spending: Spending, *, delta: float) -> float:
+def rdp_epsilon(spending: Spending, *, delta: float, published: bool = False) -> float:
     """An upper bound on epsilon by Renyi divergences: looser than PLD, and hard to break numerically.
 
+    published: Skellam noise without fedrec's own bound, at whole orders alone.
     Sources: Mironov et al. 2019, arXiv:1908.10530; Balle et al. 2020, arXiv:1905.09982.
     """
     if min((spend.noise_multiplier for spend, _ in spending), default=0.0) < _LEAST_NOISE:
@@ -63,7 +64,8 @@ def rdp_epsilon(spending: Spending, *, delta: float) -> float:
     divergences = _rdp(gaussians(spending))
     if skellams(spending):
         # dp-accounting knows no Skellam noise: its divergences of the rest are added to ours.
-        return charged_epsilon(spending, [float(divergence) for divergence in divergences._rdp], delta=delta)
+        rest = [float(divergence) for divergence in divergences._rdp]
+        return charged_epsilon(spending, rest, delta=delta, published=published)
     with _quiet():
         return float(divergences.get_epsilon(delta))
 

@@ -64,7 +64,7 @@ class Epsilon:
     """An epsilon at a delta, the one for replacing a unit instead of zeroing it out, and other opinions.
 
     cross_check: by PRV, .01 above its own estimate; the Gaussian's RDP where noise is Skellam.
-    rdp: a looser upper bound.
+    rdp: a looser upper bound. published: of Skellam noise by the bound of its authors alone; None without any.
     """
 
     value: float
@@ -72,6 +72,7 @@ class Epsilon:
     replace_one: float
     cross_check: float = 0.0
     rdp: float = 0.0
+    published: float | None = None
     accountant: str = ACCOUNTANT
 
 
@@ -166,6 +167,7 @@ def _beside_gaussian(spending: Spending, value: float, delta: float) -> Epsilon:
         replace_one=replaced,
         cross_check=gaussian,
         rdp=value,
+        published=rdp_epsilon(spending, delta=delta, published=True),
         accountant=ACCOUNTANTS["Skellam"],
     )
 

@@ -21,12 +21,21 @@ def renyi_epsilon(spending: Spending, *, delta: float, replace_one: bool = False
 
 
 def charged_epsilon(
-    spending: Spending, divergences: Sequence[float], *, delta: float, replace_one: bool = False
+    spending: Spending,
+    divergences: Sequence[float],
+    *,
+    delta: float,
+    replace_one: bool = False,
+    published: bool = False,
 ) -> float:
-    """Epsilon of a spending whose Gaussian part has these divergences, in the order of `ORDERS`."""
+    """Epsilon of a spending whose Gaussian part has these divergences, in the order of `ORDERS`.
+
+    published: Skellam noise by the bound that others have proven alone, at whole orders.
+    """
     parts = skellams(spending)
     divergences = [
-        rest + sum(count * spend.divergence(order, replace_one=replace_one) for spend, count in parts)
+        rest
+        + sum(count * spend.divergence(order, replace_one=replace_one, published=published) for spend, count in parts)
         for order, rest in zip(ORDERS, divergences, strict=True)
     ]
     left = delta - sum(count * spend.failure for spend, count in parts)

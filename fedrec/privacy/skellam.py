@@ -6,13 +6,14 @@ grid; mu: variance of the sum's noise on each coordinate.
 Agarwal, Kairouz and Liu 2021 (arXiv:2110.04995), for whole a:
   a D2^2 / (2 mu) + min(((2a - 1) D2^2 + 6 D1) / (4 mu^2), 3 D1 / (2 mu)).
 
-Our own, for any a > 1, as the best order is often between 1 and 2. For one coordinate let Q be the noise, moved by
-m >= 1: L(k) = log Q(k - m) / Q(k) is a sum of m terms log I(j - 1) / I(j), each between asinh(x / mu) and
+Our own, for any a > 1 and mu >= 1, as the best order is often between 1 and 2. For one coordinate let Q be the noise,
+moved by m >= 1: L(k) = log Q(k - m) / Q(k) is a sum of m terms log I(j - 1) / I(j), each between asinh(x / mu) and
 x / mu + 2 x / mu^2 at x = j - 1/2 > 0 (Amos 1974, for I(j - 1) / I(j)) and odd in x. Summed, at y = k - m / 2: L is odd
 in y; L <= t y for y > 0 and t = m (1 + 2 / mu) / mu; and for y < 0, L <= 0 and
   L - t y <= m |y| (2 / mu^2 + (|y| + m / 2)^2 / (6 mu^3)).
 So E exp(a L) <= E exp(a t y) + a E max(L - t y, 0) over y < 0. The first is exp(mu (cosh(a t) - 1) - a t m / 2), at
-least 1; in the second E |k| <= sqrt(mu) and E k^4 = 3 mu^2 + mu leave less than
+least 1. In the second, half of the noise is not under 0, E |k| <= sqrt(mu) and E |k|^3 <= (3 mu^2 + mu)^0.75, which
+for mu >= 1 leave less than
   a (2 m / mu^1.5 + m^2 / mu^2 + m^4 / mu^3).
 The logarithm of a sum A + B with A >= 1 is at most log A + B; coordinates add up, with sum m^4 <= D2^4.
 """
@@ -51,15 +52,24 @@ def l1_bound(norm_squared: int, *, size: int) -> float:
 
 def renyi_divergence(order: float, *, variance: float, norm_squared: float, l1: float) -> float:
     """An upper bound on the Renyi divergence of one release, of order over 1."""
-    between = _between(order, variance, norm_squared, l1)
+    return min(
+        published_divergence(order, variance=variance, norm_squared=norm_squared, l1=l1),
+        _between(order, variance, norm_squared, l1),
+    )
+
+
+def published_divergence(order: float, *, variance: float, norm_squared: float, l1: float) -> float:
+    """The bound of Agarwal et al. alone; infinite between whole orders, of which it says nothing."""
     if not float(order).is_integer():
-        return between
+        return math.inf
     more = ((2 * order - 1) * norm_squared + 6 * l1) / (4 * variance**2)
-    return min(between, order * norm_squared / (2 * variance) + min(more, 1.5 * l1 / variance))
+    return order * norm_squared / (2 * variance) + min(more, 1.5 * l1 / variance)
 
 
 def _between(order: float, variance: float, norm_squared: float, l1: float) -> float:
-    """The bound for any order over 1; infinite where it says nothing."""
+    """Our own bound, for any order over 1; infinite where it says nothing."""
+    if variance < 1:
+        return math.inf
     stretch = 1 + 2 / variance
     farthest = order * stretch * math.sqrt(norm_squared) / variance
     if farthest > 100:

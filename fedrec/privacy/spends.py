@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 from fedrec.errors import ConfigError
-from fedrec.privacy.skellam import l1_bound, renyi_divergence
+from fedrec.privacy.skellam import l1_bound, published_divergence, renyi_divergence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,15 @@ class SkellamSpend:
         """Noise over sensitivity, after rounding."""
         return math.sqrt(self.variance / self.norm_squared)
 
-    def divergence(self, order: float, *, replace_one: bool = False) -> float:
-        """A bound on its Renyi divergence of an order over 1; replacing a unit doubles the sensitivity."""
+    def divergence(self, order: float, *, replace_one: bool = False, published: bool = False) -> float:
+        """A bound on its Renyi divergence of an order over 1; replacing a unit doubles the sensitivity.
+
+        published: by what others have proven alone, which is infinite between whole orders.
+        """
+        bound = published_divergence if published else renyi_divergence
         times = 2 if replace_one else 1
         norm_squared = times * times * self.norm_squared
-        return renyi_divergence(
+        return bound(
             order, variance=self.variance, norm_squared=norm_squared, l1=l1_bound(norm_squared, size=self.size)
         )
 
