@@ -1,8 +1,9 @@
 """A client's side of a sum: five requests in, five answers out, and a state that fits between any two.
 
 What an honest client keeps to, whatever the server says, and what follows:
-1. It draws its neighbours itself, once, after the roster is fixed for it; all that it says later is bound to that
-   roster's hash. Keys count if their owner's enrolled identity key signed them for this session.
+1. It draws its neighbours itself, after the roster is fixed for it, by a secret of its identity key, the session and
+   that roster: asked for the same sum again, after it forgot that it was asked, it draws the same. All that it says
+   later is bound to the roster's hash. Keys count if their owner's enrolled identity key signed them for this session.
 2. It masks with every neighbour, drawn or drawing, and tells each drawn one so under a key that only the two have (an
    inclusion). It masks one input only.
 3. It takes each neighbour for a survivor or for dropped, once, and tells the survivors that drew it so (an
@@ -17,8 +18,11 @@ honest j of them masked with i, saw that i masked with it, and was itself acknow
 said "survivor" the honest say nothing else. So the mask of i and j is in both their inputs and can be taken off
 neither, and j's input is in whatever sum i's is in. A sum holds, with each honest client, `threshold` of the neighbours
 that this client drew which are in the same sum or corrupt; `parameters` says how small such a set can be. A server
-that shows different rosters, or adapts what it shows to draws that it has seen, gains nothing: the bound counts every
-set, and each of its members draws once, uniformly, from the one roster under which it can belong to that set.
+that shows different rosters, or adapts what it shows to draws that it has seen, gains nothing in one session under one
+roster: the bound counts every set, and each of its members draws once, uniformly, from the one roster under which it
+can belong to that set. Nor is a client twice in one sum, with other keys, after it forgot the first time: it drew the
+same neighbours, and `threshold` of them for each time are more than there are. Another roster, or another session, is
+another attempt, with a failure of its own.
 
 An acknowledgement alone would not do: a server could tell i that half of its neighbours are gone, tell those that i is
 there, and have them reveal i's seed though none of their masks is in i's input. The inclusion closes that.
@@ -49,7 +53,7 @@ from fedrec.secagg.messages import (
     ShareRequest,
 )
 from fedrec.secagg.peers import Peers, verified_keys
-from fedrec.secagg.roster import Roster, draw_neighbours, require_roster_for
+from fedrec.secagg.roster import Roster, draw_neighbours, draw_secret, require_roster_for
 from fedrec.secagg.sealed import PeerShares
 from fedrec.secagg.shares import SHARE_BYTES, split
 from fedrec.secagg.terms import Stage, Terms
@@ -160,7 +164,8 @@ class SecureClient:
         roster = Roster(self._read(RosterRequest, request, stage=Stage.ADVERTISE).clients)
         parameters, session = self.terms.parameters, self.terms.session
         require_roster_for(self.client, roster=roster, parameters=parameters, enrolled=self._directory)
-        drawn = draw_neighbours(self.client, roster=roster, parameters=parameters)
+        secret = draw_secret(self._identity, session=session, roster=roster)
+        drawn = draw_neighbours(self.client, roster=roster, parameters=parameters, secret=secret)
         advert = advertise(session, client=self.client, mask=self._mask, cipher=self._cipher, identity=self._identity)
         answer = AdvertAnswer(
             mask_key=advert.mask_key, cipher_key=advert.cipher_key, signature=advert.signature, drawn=drawn

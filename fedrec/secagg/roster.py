@@ -1,20 +1,24 @@
 """Who was asked to a sum: the list that the server shows a client before the client draws its neighbours.
 
-Whom a client draws is the client's own secret until it answers, and it draws once. The list is bound into every sealed
-share, pair mask and token, so two clients that were shown different lists are strangers to each other. It need not
+Whom a client draws is the client's own secret until it answers, and in one session it draws once from one list: also if
+it is asked again after it forgot that it was, or was set back. The list is bound into every sealed share, pair mask and
+token, so two clients that were shown different lists are strangers to each other. It need not
 hold keys: those are signed by enrolled identity keys for this session, and honest clients sign one pair.
 """
 
 import hashlib
-import secrets
 import struct
 from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from fedrec.errors import ProtocolError
+from fedrec.privacy.randomness import RandomSource
 from fedrec.secagg.framing import framed, require_number
-from fedrec.secagg.keys import Session
+from fedrec.secagg.keys import Session, derive
 from fedrec.secagg.parameters import Parameters
 
 # A roster of so many is half a megabyte, and every client gets one.
@@ -71,14 +75,26 @@ def require_roster_for(client: int, *, roster: Roster, parameters: Parameters, e
         )
 
 
-def draw_neighbours(client: int, *, roster: Roster, parameters: Parameters) -> tuple[int, ...]:
-    """The clients that this one shares its secrets with, ascending: drawn uniformly by the operating system.
+def draw_secret(identity: Ed25519PrivateKey, *, session: Session, roster: Roster) -> bytes:
+    """The 32 bytes that a client draws its neighbours with: the same in this session from this roster, whenever asked.
+
+    A server that could have one client draw again and again would choose who is whose neighbour.
+    """
+    context = framed("draw", session.id, roster.hash(session))
+    return derive(identity.private_bytes_raw(), purpose="draw", context=context)
+
+
+def draw_neighbours(client: int, *, roster: Roster, parameters: Parameters, secret: bytes) -> tuple[int, ...]:
+    """The clients that this one shares its secrets with, ascending: uniform for whoever does not know the secret.
 
     >>> parameters = Parameters(
     ...     clients=3, neighbours=2, threshold=2, corrupt=0, dropouts=0, least_honest=3, failure=0
     ... )
-    >>> draw_neighbours(5, roster=Roster((4, 5, 9)), parameters=parameters)
+    >>> draw_neighbours(5, roster=Roster((4, 5, 9)), parameters=parameters, secret=bytes(32))
     (4, 9)
     """
     others = [other for other in roster.clients if other != client]
-    return tuple(sorted(secrets.SystemRandom().sample(others, parameters.neighbours)))
+    source = RandomSource(secret, guarantee=True)
+    # Numbers of 128 bits put them in an order: no two are ever alike.
+    order = np.lexsort((source.words(len(others)), source.words(len(others))))
+    return tuple(sorted(others[place] for place in order[: parameters.neighbours]))

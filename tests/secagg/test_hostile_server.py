@@ -12,6 +12,7 @@ from fedrec.secagg import client as client_module
 from fedrec.secagg.keys import KeyPair, advertise
 from fedrec.secagg.messages import (
     AckRequest,
+    AdvertAnswer,
     MaskRequest,
     RevealRequest,
     RosterRequest,
@@ -187,6 +188,14 @@ def test_a_server_that_asks_everybody_for_everything_gets_one_kind_of_share_for_
     seeds = {owner for reveal in reveals for owner in reveal.seed_shares}
     masks = {owner for reveal in reveals for owner in reveal.mask_shares}
     assert (seeds, masks) == ({1, 2, 3, 4, 5, 6}, {7})
+
+
+def test_a_client_that_forgot_that_it_was_asked_draws_the_same_neighbours_under_other_keys() -> None:
+    cohort = Cohort(parameters(40, neighbours=20, threshold=15))
+    request = cohort.server.requests()[VICTIM]
+    answers = [unpacked(AdvertAnswer, cohort.client(VICTIM).advertise(request), _address()) for _ in range(5)]
+    assert len({answer.drawn for answer in answers}) == 1
+    assert len({answer.mask_key for answer in answers}) == 5
 
 
 def test_two_rosters_shown_to_two_halves_join_nobody_across() -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import secrets
 from collections import Counter
 
 import pytest
@@ -6,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrec.errors import ProtocolError
-from fedrec.secagg.roster import LARGEST_ROSTER, Roster, draw_neighbours, require_roster_for
+from fedrec.secagg.roster import LARGEST_ROSTER, Roster, draw_neighbours, draw_secret, require_roster_for
 from tests.secagg import reference
-from tests.secagg.cohorts import SESSION, parameters
+from tests.secagg.cohorts import SESSION, identity, parameters
 
 ROSTER = Roster((3, 5, 8, 13))
 
@@ -40,7 +41,8 @@ def test_a_client_is_in_it_at_its_place_from_one() -> None:
 def test_neighbours_are_so_many_others_of_the_roster(clients: int, data: st.DataObject) -> None:
     neighbours = data.draw(st.integers(1, clients - 1))
     given_parameters = parameters(clients, neighbours=neighbours, threshold=neighbours)
-    drawn = draw_neighbours(2, roster=Roster(tuple(range(clients))), parameters=given_parameters)
+    roster = Roster(tuple(range(clients)))
+    drawn = draw_neighbours(2, roster=roster, parameters=given_parameters, secret=bytes(32))
     assert len(drawn) == neighbours
     assert sorted(set(drawn) - {2}) == list(drawn)
     assert set(drawn) < set(range(clients)) or clients == 2
@@ -49,10 +51,24 @@ def test_neighbours_are_so_many_others_of_the_roster(clients: int, data: st.Data
 def test_every_other_client_is_drawn_as_often() -> None:
     given_parameters = parameters(5, neighbours=2, threshold=2)
     roster = Roster((1, 2, 3, 4, 5))
-    pairs = Counter(draw_neighbours(3, roster=roster, parameters=given_parameters) for _ in range(6000))
+    pairs = Counter(
+        draw_neighbours(3, roster=roster, parameters=given_parameters, secret=secrets.token_bytes(32))
+        for _ in range(6000)
+    )
     assert len(pairs) == 6
     # Seven standard deviations of a thousand draws.
     assert all(abs(count - 1000) < 7 * 29 for count in pairs.values())
+
+
+def test_a_draw_is_of_one_identity_session_and_roster() -> None:
+    drawn = {
+        draw_secret(identity(client), session=session, roster=roster)
+        for client in (3, 5)
+        for session in (SESSION, reference.session(attempt="second"))
+        for roster in (ROSTER, Roster((3, 5, 8, 14)))
+    }
+    assert len(drawn) == 8
+    assert draw_secret(identity(3), session=SESSION, roster=ROSTER) in drawn
 
 
 def test_a_client_draws_from_a_roster_of_enrolled_clients_that_it_is_in_and_of_the_size_agreed() -> None:
