@@ -1,7 +1,8 @@
 """How a message is written: a head, then its fields in their order, in one way only; any other bytes are refused.
 
 The head names the format, the kind of message, the session, and the client that it goes to or comes from. No field is
-larger than the bytes that came, so reading takes no more memory than they do.
+larger than the bytes that came, and none has more parts than a roster has clients, so that reading a stranger's bytes
+takes little more memory than they do, and little time.
 """
 
 import struct
@@ -11,6 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 from fedrec.errors import ProtocolError
 from fedrec.secagg.framing import LARGEST_NUMBER
+from fedrec.secagg.roster import LARGEST_ROSTER
 
 _HEAD = struct.Struct(">10s16s32sQ")
 _FORMAT = b"fedrec sa1"
@@ -46,10 +48,15 @@ class _Reader:
         return part
 
     def count(self, each: int) -> int:
-        """How many parts of at least so many bytes follow: never more than the message has room for."""
-        (found,) = _COUNT.unpack(self.take(_COUNT.size))
-        if found * each > len(self._raw) - self._at:
+        """How many parts of at least so many bytes follow: never more than the message has room for, or a roster."""
+        found = self.length()
+        if found > LARGEST_ROSTER or found * each > len(self._raw) - self._at:
             raise _malformed()
+        return found
+
+    def length(self) -> int:
+        """How many bytes follow."""
+        (found,) = _COUNT.unpack(self.take(_COUNT.size))
         return int(found)
 
     def end(self) -> None:
@@ -168,7 +175,7 @@ def _write_blobs(pieces: tuple[bytes, ...]) -> bytes:
 
 
 def _read_blobs(reader: _Reader) -> tuple[bytes, ...]:
-    return tuple(reader.take(reader.count(1)) for _ in range(reader.count(_COUNT.size)))
+    return tuple(reader.take(reader.length()) for _ in range(reader.count(_COUNT.size)))
 
 
 Numbers = Annotated[tuple[int, ...], _Form(_write_numbers, _read_numbers)]

@@ -219,3 +219,12 @@ def test_a_server_takes_any_bytes_or_counts_them_as_refused(data: st.DataObject)
     else:
         # Another run's keys, shares and words are sound bytes, too.
         assert not cohort.server.refused
+
+
+@pytest.mark.parametrize("kind", [messages.RosterRequest, messages.MaskAnswer])
+def test_a_long_message_of_more_parts_than_a_roster_has_clients_is_refused_unread(kind: type[Any]) -> None:
+    empty = {messages.RosterRequest: {"clients": ()}, messages.MaskAnswer: {"included": {}, "words": ()}}[kind]
+    parts = 100_000
+    raw = packed(kind(**empty), ADDRESS)[:-4] + parts.to_bytes(4) + bytes(parts * (1 if "clients" in empty else 4))
+    with pytest.raises(ProtocolError):
+        unpacked(kind, raw, ADDRESS)
