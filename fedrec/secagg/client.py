@@ -90,6 +90,8 @@ class SecureClient:
         self._state = state or ClientState.fresh(terms.digest)
         self._mask = KeyPair.from_bytes(self._state.mask_private)
         self._cipher = KeyPair.from_bytes(self._state.cipher_private)
+        # What a sound request for a masked input leads to, by the request's hash: worked out once.
+        self._maskable: tuple[bytes, ClientState] | None = None
 
     @classmethod
     def unpack(
@@ -121,6 +123,13 @@ class SecureClient:
         """The client's mask key and self-mask seed in shares, one sealed for each drawn neighbour whose keys came."""
         return self._once(Stage.SHARE, request, self._share)
 
+    def require_maskable(self, request: bytes) -> None:
+        """Return only if `masked` would answer this request: to be asked before words are made and paid for."""
+        if len(self._state.answers) > Stage.MASK:
+            self._kept(Stage.MASK, request)
+        else:
+            self._before_masking(request)
+
     def masked(self, request: bytes, words: Words) -> bytes:
         """The words under all masks: the only ones that this client ever masks, also after a restart.
 
@@ -130,7 +139,8 @@ class SecureClient:
         self._require_words(words)
         if len(self._state.answers) > Stage.MASK:
             return self._masked_again(request, words)
-        answer, state = self._masked(request, words)
+        state = self._before_masking(request)
+        answer = self._mask_answer(state, words)
         self._answered(request, _hash(answer), state)
         return answer
 
@@ -188,7 +198,13 @@ class SecureClient:
         bound = commitment(state.seed, session=self.terms.session, client=self.client)
         return packed(ShareAnswer(commitment=bound, sealed=sealed), self._address), state
 
-    def _masked(self, request: bytes, words: Words) -> _Done:
+    def _before_masking(self, request: bytes) -> ClientState:
+        """The state with what the request for a masked input says."""
+        if self._maskable is None or self._maskable[0] != _hash(request):
+            self._maskable = _hash(request), self._read_neighbours(request)
+        return self._maskable[1]
+
+    def _read_neighbours(self, request: bytes) -> ClientState:
         found = self._read(MaskRequest, request, stage=Stage.MASK)
         self._require_some_of(self._state.asked, given=found.present)
         Roster(self._state.roster).require_members(found.sealed, but=self.client)
@@ -197,8 +213,7 @@ class SecureClient:
         state = replace(self._met(found.adverts), present=found.present, drawn_by=tuple(found.sealed))
         opened = self._peers(state).opened(found.sealed)
         held = {other: shares.mask_share + shares.seed_share for other, shares in opened.items()}
-        state = replace(state, held=held)
-        return self._mask_answer(state, words), state
+        return replace(state, held=held)
 
     def _met(self, adverts: Table) -> ClientState:
         """The state with the keys of these peers, too, and what follows from them for the tokens of later stages."""

@@ -1,7 +1,9 @@
 """A client's side of a round under masks: check, pay, train, noise, mask, keep, answer.
 
 What a client says at a stage is on its disk before it is sent, so that one that restarts between two stages goes on
-with the same keys, the same noise and the same words. A session's words are drawn once, and paid for before that.
+with the same keys, the same noise and the same words. A session's words are drawn once, and paid for before that, but
+after the request for them was found sound: what a server sends wrongly spends nothing. A session that was paid for and
+is not on the disk any more is not begun again.
 """
 
 import json
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedrec.errors import FedrecError, RefusedError
 from fedrec.secagg.client import SecureClient
 from fedrec.secagg.masks import Words
+from fedrec.secagg.planned import require_recomputed
 from fedrec.secagg.skellam import skellam
 from fedrec.secagg.terms import Stage
 from fedrec.training.client import Client, Instruction
@@ -79,17 +82,16 @@ class Participant:
         return MaskedReply(client=self.number, answer=answer)
 
     def _masked(self, secure: SecureClient, kept: Kept, instruction: Instruction, request: bytes) -> MaskedReply:
-        words, attempts = kept.words, kept.attempts
-        if words is None:
-            try:
-                words, attempts = self.words(instruction)
-            except FedrecError as error:
-                # What was paid for is told even when nothing comes of it, so that the server charges it too.
-                if attempts := self.client.attempts(instruction.token):
-                    return MaskedReply(client=self.number, code=error.code, attempts=attempts)
-                raise
-        answer = secure.masked(request, words)
-        self._keep(instruction, Kept(state=secure.pack(), words=words, attempts=attempts))
+        try:
+            secure.require_maskable(request)
+            words, attempts = self.words(instruction) if kept.words is None else (kept.words, kept.attempts)
+            answer = secure.masked(request, words)
+            self._keep(instruction, Kept(state=secure.pack(), words=words, attempts=attempts))
+        except FedrecError as error:
+            # What was paid for is told even when nothing comes of it, so that the server charges it too.
+            if attempts := self.client.attempts(instruction.token):
+                return MaskedReply(client=self.number, code=error.code, attempts=attempts)
+            raise
         return MaskedReply(client=self.number, answer=answer, attempts=attempts)
 
     def words(self, instruction: Instruction) -> tuple[Words, int]:
@@ -114,8 +116,16 @@ class Participant:
             return Kept.unpack(found)
         if stage is not Stage.ADVERTISE:
             raise RefusedError("This client has nothing of this round's earlier stages. It stays out of this round.")
-        self.client.require_willing(instruction)
+        self._require_new(instruction)
         return Kept(state=b"")
+
+    def _require_new(self, instruction: Instruction) -> None:
+        """Return only for a round that the client would pay for, has not paid for, and whose plan is what it says."""
+        self.client.require_willing(instruction)
+        if self.client.plan is not None:
+            require_recomputed(self.client.plan)
+        if self.client.attempts(instruction.token):
+            raise RefusedError("This client masked an input in this round and has lost it. It stays out of this round.")
 
     def _secure(self, instruction: Instruction, kept: Kept) -> SecureClient:
         terms = self._masking().terms(instruction, size=self.client.learner.layout.size)

@@ -1,17 +1,19 @@
 """Rounds under masks with real clients over a grid: exact sums, drop-outs, restarts, kills, and what is charged."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fedrec.errors import RefusedError
+from fedrec.errors import ProtocolError, RefusedError
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.statement import check_client_ledgers
 from fedrec.secagg.terms import Stage
 from fedrec.training.client import Instruction
+from fedrec.training.client_records import FolderRecords
 from fedrec.training.masking import MaskedReply
 from fedrec.training.participant import Participant
 from tests.federation.masked_fleets import CLIENTS, Fleet, a_masked_plan, gone, gone_after, quiet
@@ -248,3 +250,63 @@ def test_rounds_follow_each_other_under_other_keys_and_other_noise(tmp_path: Pat
     assert [record["replies"] for record in fleet.folder.rounds()] == [CLIENTS] * 3
     assert len({event["token"] for event in ledger(fleet)}) == 3
     require_ledgers_agree(fleet)
+
+
+def test_a_request_for_a_masked_input_that_cannot_be_costs_a_client_nothing(tmp_path: Path) -> None:
+    def asked_nonsense_first(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        for nonsense in (request[:-1], request + b"\0", b""):
+            with pytest.raises(ProtocolError):
+                inner.answer(instruction, stage, nonsense)
+        assert not inner.client.records.spent()
+        return inner.answer(instruction, stage, request)
+
+    fleet = Fleet(path=tmp_path, answers={(1, Stage.MASK): asked_nonsense_first})
+    fleet.run()
+    assert len(read_events(fleet.folder.client(1) / "ledger.jsonl")) == 1
+    assert fleet.folder.rounds()[0]["replies"] == CLIENTS
+
+
+class _NoLonger(FolderRecords):
+    """Of somebody who takes the yes back while the client trains."""
+
+    def keep_session(self, token: str, content: bytes) -> None:
+        raise RefusedError(f"Nothing is kept any more: {len(token) + len(content)} bytes.")
+
+
+def test_what_a_client_paid_for_is_charged_by_its_server_although_nothing_was_sent(tmp_path: Path) -> None:
+    def refusing(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        client = replace(inner.client, records=_NoLonger(fleet.folder.client(inner.number)))
+        return replace(inner, client=client).answer(instruction, stage, request)
+
+    fleet = Fleet(path=tmp_path, answers={(5, Stage.MASK): refusing})
+    fleet.run()
+    (record,) = fleet.folder.rounds()
+    assert (record["replies"], record["failures"]) == (CLIENTS - 1, {"RefusedError": 1})
+    assert 5 in ledger(fleet)[0]["participants"]
+    require_ledgers_agree(fleet)
+
+
+def test_a_session_that_was_paid_for_and_forgotten_is_not_begun_again(tmp_path: Path) -> None:
+    first: list[tuple[Instruction, bytes]] = []
+
+    def noting(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        first.append((instruction, request))
+        return inner.answer(instruction, stage, request)
+
+    fleet = Fleet(path=tmp_path, answers={(0, Stage.ADVERTISE): noting})
+    fleet.run()
+    (fleet.folder.client(0) / "session.bin").unlink()
+    instruction, request = first[0]
+    with pytest.raises(RefusedError):
+        fleet.participant(0).answer(instruction, Stage.ADVERTISE, request)
+
+
+def test_no_round_is_begun_under_a_plan_whose_numbers_are_not_those_of_its_rates(tmp_path: Path) -> None:
+    plan = a_masked_plan()
+    assert plan.secure_sum is not None
+    claimed = replace(plan, secure_sum=replace(plan.secure_sum, least_honest=1_000))
+    fleet = Fleet(path=tmp_path, plan=claimed)
+    fleet.run()
+    (record,) = fleet.folder.rounds()
+    assert (record["replies"], record["failures"]["VerificationError"]) == (0, CLIENTS)
+    assert ledger(fleet) == []
