@@ -191,6 +191,17 @@ class PrivacyPlan:
             "a person who is active in many intervals is many units"
         )
 
+    def masks_text(self) -> str | None:
+        """What sums under masks rest on, in words; None without masks."""
+        if self.secure_sum is None:
+            return None
+        told = self.secure_sum
+        return (
+            f"at least {told.least_honest} honest clients are in any sum that the server can learn, of a cohort of "
+            f"{told.clients} of which at most {100 * told.corruption:g}% collude with it; {100 * told.drop_out:g}% may "
+            "drop out"
+        )
+
     def sampling_text(self) -> str:
         """The sampling assumption in words."""
         if self.local is None:

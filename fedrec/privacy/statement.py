@@ -49,6 +49,7 @@ def privacy_statement(
         "delta": plan.delta,
         "accountant": epsilon.accountant,
         "sampling": plan.sampling_text(),
+        **({"masks": masks} if (masks := plan.masks_text()) else {}),
         "participations": max(participations(events).values(), default=0),
         "participation_cap": plan.limits.cap,
         "clip_norm": plan.clip_norm,

@@ -65,6 +65,7 @@ def privacy_page(privacy: Mapping[str, Any]) -> str:
         ("Delta", "delta"),
         ("Accountant", "accountant"),
         ("Sampling assumption", "sampling"),
+        ("Sums under masks", "masks"),
         ("Most participations of a client", "participations"),
         ("Cap on participations", "participation_cap"),
         ("Clip norm C", "clip_norm"),

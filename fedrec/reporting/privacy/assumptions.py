@@ -10,6 +10,8 @@ from fedrec.privacy.spends import spend_of
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import delta_text
 from fedrec.reporting.privacy.evidence import Evidence
+from fedrec.reporting.privacy.masks import ENROLMENT
+from fedrec.secagg.planned import parameters_of
 
 # met, not met: the records show it. by construction: the program does so, records cannot show it.
 # assumed: only people can know it.
@@ -48,7 +50,8 @@ def assumptions(evidence: Evidence, plan: PrivacyPlan, *, cross_check: str) -> l
         _cap(evidence, plan),
         _paid_first(evidence),
         _clients_agree(evidence),
-        *([_under_way(evidence)] if plan.mode == "local" else []),
+        *([_under_way(evidence, plan)] if plan.mode != "central" else []),
+        *_under_masks(plan),
         Assumption("Two independent accountants agree", "met", cross_check, essential=True),
         _small_delta(plan.delta, people(evidence)),
         Assumption(
@@ -66,11 +69,7 @@ def assumptions(evidence: Evidence, plan: PrivacyPlan, *, cross_check: str) -> l
                 else ""
             ),
         ),
-        Assumption(
-            "The noise is exactly Gaussian",
-            "not met",
-            "it is drawn in float64 (Box-Muller): its grid is not hidden (Mironov 2012)",
-        ),
+        _exactness(plan),
     ]
 
 
@@ -94,6 +93,56 @@ def secret_noise(evidence: Evidence) -> Assumption:
     )
 
 
+def _under_masks(plan: PrivacyPlan) -> list[Assumption]:
+    """What the noise of `distributed` mode rests on: the parties of a cohort, and that sums are of enough of them."""
+    summed = plan.secure_sum
+    if summed is None or plan.mode != "distributed":
+        return []
+    agreed = parameters_of(summed)
+    sure = "always" if not summed.failure else f"but with probability {summed.failure:.2g} a round, inside delta"
+    return [
+        Assumption(
+            f"At most {agreed.corrupt} of a cohort of {summed.clients} collude with the server "
+            f"({100 * summed.corruption:g}%)",
+            "assumed",
+            "no record shows who colludes. With more, fewer honest shares of the noise may be in a sum than epsilon is "
+            f"computed for. {ENROLMENT}",
+        ),
+        Assumption(
+            f"Any sum that the server can learn has the noise of at least n_min = {summed.least_honest} honest clients",
+            "by construction",
+            f"{sure}: clients draw their neighbours, and reveal nothing before {agreed.threshold} of their own "
+            f"{agreed.neighbours} have told them that they take them for survivors",
+        ),
+        Assumption(
+            "Clients have the true identity keys of the enrolled devices",
+            "assumed",
+            "each pins the directory when it is enrolled; what a server puts in its place afterwards is refused",
+        ),
+        Assumption(
+            "The bound on Skellam's divergences holds between whole orders",
+            "by construction",
+            "it is fedrec's own (fedrec/privacy/skellam.py has the derivation, its tests hold it against exact sums); "
+            "epsilon by the published bound at whole orders stands beside it",
+        ),
+    ]
+
+
+def _exactness(plan: PrivacyPlan) -> Assumption:
+    if plan.mode == "distributed" and plan.secure_sum is not None:
+        return Assumption(
+            "The noise is exactly Skellam",
+            "met",
+            "it is drawn in whole numbers; all shares of a round are within "
+            f"{plan.secure_sum.total_variation:.2g} of it in total variation, which is inside delta",
+        )
+    return Assumption(
+        "The noise is exactly Gaussian",
+        "not met",
+        "it is drawn in float64 (Box-Muller): its grid is not hidden (Mironov 2012)",
+    )
+
+
 def _as_planned(events: Sequence[Mapping[str, Any]], plan: PrivacyPlan) -> Assumption:
     updates = [event for event in events if event["kind"] == "update"]
     planned = sum(spend_of(event) == plan.participation and event["clip_norm"] == plan.clip_norm for event in updates)
@@ -105,7 +154,16 @@ def _as_planned(events: Sequence[Mapping[str, Any]], plan: PrivacyPlan) -> Assum
 
 
 def _sensitivity(plan: PrivacyPlan) -> Assumption:
-    what = "a client's whole update" if plan.mode == "central" else "the gradient of one unit"
+    what = "the gradient of one unit" if plan.local else "a client's whole update"
+    if plan.mode == "distributed" and plan.secure_sum is not None:
+        longer = math.sqrt(plan.secure_sum.norm_squared) / plan.secure_sum.steps
+        return Assumption(
+            f"One client's update moves a sum by at most {longer:.6g} C, C = {plan.clip_norm:g}",
+            "by construction",
+            f"{what} is clipped to C and rounded at random to a grid of {plan.secure_sum.steps:,} steps to C, again "
+            "where it comes out longer; epsilon is computed from the rounded norm. An honest client does so itself: "
+            "under masks nobody else can",
+        )
     return Assumption(
         f"One unit of the training data moves a noised sum by at most C = {plan.clip_norm:g}",
         "by construction",
@@ -193,10 +251,18 @@ def _clients_agree(evidence: Evidence) -> Assumption:
     )
 
 
-def _under_way(evidence: Evidence) -> Assumption:
+def _under_way(evidence: Evidence, plan: PrivacyPlan) -> Assumption:
     """In `local` mode the server has a reply before it is charged, which is when its round ends."""
     if evidence.asked is None:
         return Assumption(NOTHING_OWED, "met", "whoever was asked, in the last round too, is in the ledger")
+    if plan.secure_sum is not None:
+        return Assumption(
+            NOTHING_OWED,
+            "not met",
+            f"round {evidence.asked} was asked and is not charged yet. The server charges before a mask comes off; "
+            "until then it has words that look random, and whoever was in it may have paid one participation more than "
+            "this report says. Let the round end, and report again",
+        )
     return Assumption(
         NOTHING_OWED,
         "not met",

@@ -2,16 +2,18 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from fedrec.privacy.accounting import Spending, composed, epsilon_of
 from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.spends import spend_of
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import rounded_down, rounded_up
 from fedrec.reporting.privacy import words
 from fedrec.reporting.privacy.earlier import EarlierRun
 from fedrec.reporting.privacy.evidence import Event, Evidence, is_interrupted
+from fedrec.reporting.privacy.masks import without_sum
 from fedrec.reporting.privacy.spending import Spent, curve_facts, gaussian_facts, together, worst_of
 
 Facts = dict[str, Any]
@@ -27,8 +29,8 @@ def composition(
     total = worst_of(candidates, delta=plan.delta) if earlier else spent
     weakest = words.weakest([plan.mode, *(run.evidence.scenario.privacy.mode for run in earlier)])
     return {
-        "entries": entry_kinds(evidence.events),
-        "counts": _counts(evidence.events),
+        "entries": entry_kinds(evidence.events, unreleased=without_sum(evidence)),
+        "counts": _counts(evidence.events, unreleased=without_sum(evidence)),
         "earlier_runs": [_earlier(run, delta=plan.delta) for run in earlier],
         "mode": weakest,
         "holds": words.holds_against(weakest),
@@ -48,13 +50,16 @@ def composition(
     }
 
 
-def entry_kinds(events: Iterable[Event]) -> list[Facts]:
-    """How many entries of each kind and noise the ledger holds, and how many participations they charge."""
+def entry_kinds(events: Iterable[Event], *, unreleased: Container[int] = ()) -> list[Facts]:
+    """How many entries of each kind and noise the ledger holds, and how many participations they charge.
+
+    unreleased: rounds that were paid for and then gave no sum.
+    """
     groups: dict[tuple[Any, ...], list[Event]] = defaultdict(list)
     for event in events:
-        what = f"{event['kind']}, {_outcome(event)}"
-        noise = tuple(event[name] for name in ("noise_multiplier", "clip_norm", "sampling_rate", "steps"))
-        groups[what, *noise].append(event)
+        what = f"{event['kind']}, {_outcome(event, unreleased)}"
+        spend = spend_of(event)
+        groups[what, spend.noise_multiplier, event["clip_norm"], spend.sampling_rate, spend.steps].append(event)
     return [
         {
             "what": what,
@@ -69,22 +74,30 @@ def entry_kinds(events: Iterable[Event]) -> list[Facts]:
     ]
 
 
-def _counts(events: Sequence[Event]) -> Facts:
+def _counts(events: Sequence[Event], *, unreleased: Container[int]) -> Facts:
     """How often the ledger was charged for each thing beside the training itself; 0 is told too."""
     return {
         "popularity": sum(event["kind"] == "popularity" for event in events),
         "metrics": sum(event["kind"] == "metrics" for event in events),
         "interrupted": sum("attempt" in event for event in events),
-        "dropped": sum("too few replies" in str(event.get("released")) for event in events),
+        "dropped": len(
+            {
+                event["round"]
+                for event in events
+                if "too few replies" in str(event.get("released")) or event["round"] in unreleased
+            }
+        ),
     }
 
 
-def _outcome(event: Event) -> str:
+def _outcome(event: Event, unreleased: Container[int]) -> str:
     if "attempt" in event:
         return "interrupted attempt"
     if str(event.get("released")).startswith("interrupted"):
         return "charged when its round was interrupted"
-    return "nothing released" if is_interrupted(event) else "released"
+    if is_interrupted(event):
+        return "nothing released"
+    return "paid for, and nothing came of it" if event["round"] in unreleased else "released"
 
 
 def _earlier(run: EarlierRun, *, delta: float) -> Facts:

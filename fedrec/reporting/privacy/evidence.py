@@ -18,7 +18,7 @@ from fedrec.privacy.chain import GENESIS
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import require_sealed
-from fedrec.privacy.spends import Spend, spend_of
+from fedrec.privacy.spends import SkellamSpend, Spend, spend_of
 from fedrec.release import Manifest, public_key, verify_release
 from fedrec.secagg.planned import plan_of
 
@@ -238,6 +238,8 @@ def _fault(event: Event, plan: PrivacyPlan) -> str:
         spend = spend_of(event)
     except KeyError as error:
         return f"lacks {error}"
+    if isinstance(spend, SkellamSpend) and not _is_accountable(spend):
+        return "holds a variance, a norm, a size or a probability of distributed noise that cannot be"
     numbers = (spend.noise_multiplier, spend.sampling_rate, event.get("clip_norm"))
     if not all(isinstance(value, int | float) and math.isfinite(value) and value > 0 for value in numbers):
         return "holds a noise, a rate or a bound that is no number over 0"
@@ -250,6 +252,14 @@ def _fault(event: Event, plan: PrivacyPlan) -> str:
     if not isinstance(event.get("guarantee"), bool) or not isinstance(event.get("participants"), list):
         return "does not say who took part, or whether its noise was secret"
     return ""
+
+
+def _is_accountable(spend: SkellamSpend) -> bool:
+    whole = (spend.variance, spend.norm_squared, spend.size)
+    chances = (spend.failure, spend.total_variation)
+    return all(type(value) is int and value > 0 for value in whole) and all(
+        type(value) in (int, float) and 0 <= value < 1 for value in chances
+    )
 
 
 def _check_heads(evidence: Evidence) -> None:

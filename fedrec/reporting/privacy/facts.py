@@ -17,6 +17,7 @@ from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import number
 from fedrec.reporting.privacy import words
 from fedrec.reporting.privacy.evidence import LEDGER, Evidence, part
+from fedrec.reporting.privacy.masks import realised_std
 
 Facts = dict[str, Any]
 NOT_STATED = "not stated"
@@ -60,12 +61,12 @@ def identity(evidence: Evidence, stated: Stated) -> Facts:
     }
 
 
-def setting(mode: str, *, served: bool = False) -> Facts:
+def setting(mode: str, *, served: bool = False, masked: bool = False) -> Facts:
     """Who has to be trusted, and who sees what."""
     return {
         "mode": mode,
         "trust": words.trust_sentence(mode),
-        "parties": [asdict(party) for party in words.parties(mode, served=served)],
+        "parties": [asdict(party) for party in words.parties(mode, served=served, masked=masked)],
     }
 
 
@@ -86,34 +87,61 @@ def unit(evidence: Evidence, plan: PrivacyPlan) -> Facts:
 
 def mechanism(evidence: Evidence, plan: PrivacyPlan) -> Facts:
     """What was clipped and noised, as planned and as the ledger has it."""
-    stds = [event["noise_multiplier"] * event["clip_norm"] for event in evidence.events if event["kind"] == "update"]
-    local = plan.local
+    stds = [realised_std(event, plan) for event in evidence.events if event["kind"] == "update"]
+    local, summed = plan.local, plan.secure_sum
     return {
-        "name": "Gaussian noise on a sum of clipped vectors"
+        "name": _NOISE[plan.mode]
         + (f", correlated over {plan.bands} rounds (DP-FTRL, banded Toeplitz)" if plan.bands > 1 else ""),
         "clipped": "the gradient of each unit, in each step" if local else "the whole update of each client",
-        "noised_by": "each client, on each step's sum" if local else "the server, on the sum of a round",
+        "noised_by": _NOISED_BY[plan.mode],
         "clip_norm": plan.clip_norm,
         "noise_multiplier": plan.noise_multiplier,
         "noise_std": plan.noise_std,
         "noise_std_realised": {"least": min(stds), "most": max(stds), "entries": len(stds)} if stds else None,
         "divided_by": local.expected_batch if local else float(_expected_cohort(evidence)),
-        "divisor": (
-            "the expected batch, a constant of the settings"
-            if local
-            else "the clients that were asked, at most the cohort of the settings; who replied does not enter"
-        ),
+        "divisor": _DIVISOR[plan.mode],
         "bands": plan.bands,
         "separation": plan.limits.separation,
-        "grid": None,
-        "modulus": None,
-        "n_min": None if local else evidence.scenario.federation.min_replies,
+        "grid": summed.norm / summed.steps if summed else None,
+        "modulus": 2**summed.bits if summed else None,
+        "n_min": _least(evidence, plan),
         "randomness": _randomness(evidence.scenario.privacy.noise),
-        "float_safety": (
-            "float64 sums and noise; the grid of floating point is not hidden (Mironov 2012), so the proof, which is "
-            "for real numbers, holds only nearly"
-        ),
+        "float_safety": _FLOAT_SAFETY["distributed" if plan.mode == "distributed" else "other"],
     }
+
+
+_NOISE = {
+    "local": "Gaussian noise on a sum of clipped vectors",
+    "central": "Gaussian noise on a sum of clipped vectors",
+    "distributed": "Skellam noise, in whole numbers, on a sum of clipped vectors that were rounded to a grid",
+}
+_NOISED_BY = {
+    "local": "each client, on each step's sum",
+    "central": "the server, on the sum of a round",
+    "distributed": "the clients together: each adds a share on the grid, under its mask; n_min shares are enough",
+}
+_DIVISOR = {
+    "local": "the expected batch, a constant of the settings",
+    "central": "the clients that were asked, at most the cohort of the settings; who replied does not enter",
+    "distributed": "the cohort, a constant of the settings; who survived the round does not enter",
+}
+_FLOAT_SAFETY = {
+    "other": (
+        "float64 sums and noise; the grid of floating point is not hidden (Mironov 2012), so the proof, which is "
+        "for real numbers, holds only nearly"
+    ),
+    "distributed": (
+        "sums and noise are whole numbers, and the proof is for them; what floating point does before the rounding is "
+        "held by the clip, and checked in whole numbers after it"
+    ),
+}
+
+
+def _least(evidence: Evidence, plan: PrivacyPlan) -> int | None:
+    """Clients in a sum at least: honest ones where noise is shared, replies where a server adds it up."""
+    if plan.secure_sum is not None:
+        return plan.secure_sum.least_honest
+    return None if plan.local else evidence.scenario.federation.min_replies
 
 
 def sampling(evidence: Evidence, plan: PrivacyPlan) -> Facts:
@@ -199,7 +227,7 @@ def _caps(evidence: Evidence, plan: PrivacyPlan) -> Iterable[Facts]:
         plan.limits.cap,
         "the client, and the server's own count",
     )
-    what = "a client's whole update" if plan.mode == "central" else "one unit's gradient in one step"
+    what = "one unit's gradient in one step" if plan.local else "a client's whole update"
     by = "the client, and again the server" if plan.mode == "central" else "the client"
     yield cap(f"L2 norm of {what} (C)", plan.clip_norm, by)
     yield cap("targets of one example", training.positions, "the client")

@@ -1,11 +1,12 @@
 """The sections of a budget report that are numbers, each recomputed from the ledger."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedrec.privacy.accounting import Spending
+from fedrec.privacy.accounting import Epsilon, Spending
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import rounded_up
@@ -28,12 +29,16 @@ def epsilon_section(evidence: Evidence, plan: PrivacyPlan, spendings: Sequence[S
         "delta_reason": delta_reason(plan.delta, people(evidence)),
         "curve": curve_facts(spendings, delta=plan.delta),
         **gaussian,
-        "gaussian_note": (
-            "units are sampled by coins, so the composition is no Gaussian mechanism"
-            if gaussian["gdp_mu"] is None
-            else "the composition is one Gaussian mechanism: mu and rho describe it exactly"
-        ),
+        "gaussian_note": _gaussian_note(plan, known=gaussian["gdp_mu"] is not None),
     }
+
+
+def _gaussian_note(plan: PrivacyPlan, *, known: bool) -> str:
+    if known:
+        return "the composition is one Gaussian mechanism: mu and rho describe it exactly"
+    if plan.mode == "distributed":
+        return "Skellam noise is no Gaussian mechanism: only bounds on its Rényi divergences are known"
+    return "units are sampled by coins, so the composition is no Gaussian mechanism"
 
 
 def accountant_section(evidence: Evidence, plan: PrivacyPlan, spent: Spent) -> Facts:
@@ -42,20 +47,42 @@ def accountant_section(evidence: Evidence, plan: PrivacyPlan, spent: Spent) -> F
     checklist = assumptions(evidence, plan, cross_check=_cross_check_words(spent))
     return {
         "name": epsilon.accountant,
-        "relation": "one unit added or removed (zero-out); replace-one beside it",
+        "relation": (
+            "one unit added or removed (zero-out); replace-one beside it"
+            if epsilon.published is None
+            else "one client's update or zeros in its place (zero-out), its share of the noise in both; replace-one "
+            "beside it"
+        ),
         "epsilon": rounded_up(epsilon.value, 4),
-        "cross_check": {
-            "name": "PRV accountant, Opacus",
-            "epsilon": rounded_up(epsilon.cross_check, 4),
-            "alarm": "where the two are more than max(.02, 1%) apart",
-        },
+        "cross_check": _cross_check(epsilon),
         "rdp_epsilon": rounded_up(epsilon.rdp, 4),
+        "published_epsilon": _published(epsilon),
         "assumptions": [each.as_json() for each in checklist],
     }
 
 
+def _cross_check(epsilon: Epsilon) -> Facts:
+    if epsilon.published is None:
+        name, alarm = "PRV accountant, Opacus", "where the two are more than max(.02, 1%) apart"
+    else:
+        name, alarm = "RDP of Gaussian noise of the same size, dp-accounting", "where Skellam's is below it"
+    return {"name": name, "epsilon": rounded_up(epsilon.cross_check, 4), "alarm": alarm}
+
+
+def _published(epsilon: Epsilon) -> float | None:
+    """Epsilon without fedrec's own bound between whole orders; None without Skellam noise, or beyond counting."""
+    if epsilon.published is None or math.isinf(epsilon.published):
+        return None
+    return rounded_up(epsilon.published, 4)
+
+
 def _cross_check_words(spent: Spent) -> str:
     epsilon = spent.epsilon
+    if epsilon.published is not None:
+        return (
+            f"RDP of the Skellam noise {rounded_up(epsilon.value, 4):.4f}, of Gaussian noise of the same size by "
+            f"dp-accounting {rounded_up(epsilon.cross_check, 4):.4f}; the report stops where the first is below"
+        )
     first, second = rounded_up(epsilon.value, 4), rounded_up(epsilon.cross_check, 4)
     return f"PLD {first:.4f}, PRV {second:.4f}; the report stops where they are more than max(.02, 1%) apart"
 

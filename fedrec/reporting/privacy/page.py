@@ -205,4 +205,8 @@ _SPENT = {
     "over budget": "Epsilon spent, over its budget",
     "not a guarantee": "Epsilon of the plan, not a guarantee",
 }
-_TRUSTED = {"local": "nobody but the client", "central": "the server", "distributed": "enough honest clients"}
+_TRUSTED = {
+    "local": "nobody but the client",
+    "central": "the server",
+    "distributed": "enough honest clients, and enrolment",
+}

@@ -7,7 +7,8 @@ SCRIPT = '''\
     python recompute_epsilon.py DELTA LEDGER [EARLIER_LEDGER ...]
 
 Prints, rounded up, the epsilon of whoever spent most in LEDGER; with earlier ledgers, that
-of somebody who spent the most in each of them as well.
+of somebody who spent the most in each of them as well. Skellam noise that clients add
+together has bounds on its Renyi divergences alone: whoever is charged for it is told by RDP.
 """
 
 import functools
@@ -17,7 +18,17 @@ import math
 import sys
 from collections import Counter, defaultdict
 
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism
+from dp_accounting.rdp import RdpAccountant
+from dp_accounting.rdp.rdp_privacy_accountant import compute_epsilon
+
+GAUSSIAN, SKELLAM = "poisson_subsampled_gaussian", "distributed_skellam"
+TERMS = {
+    GAUSSIAN: ("noise_multiplier", "sampling_rate", "steps"),
+    SKELLAM: ("variance", "norm_squared", "size", "failure", "total_variation"),
+}
+ORDERS = [*(1 + n / 10 for n in range(1, 100)), *range(11, 64), 128, 256, 512, 1024]
 
 
 def spent_by_client(path):
@@ -31,17 +42,67 @@ def spent_by_client(path):
         if entry["prev"] != previous or hashlib.sha256(body).hexdigest() != digest:
             sys.exit(f"{path}: entry {entry['seq']} does not continue the chain")
         previous, event = digest, entry["event"]
-        if event["mechanism"] != "poisson_subsampled_gaussian":
+        if event["mechanism"] not in TERMS:
             sys.exit(f"{path}: {event['mechanism']} is not accounted here")
-        kind = event["noise_multiplier"], event["sampling_rate"], event["steps"]
+        kind = (event["mechanism"], *(event[name] for name in TERMS[event["mechanism"]]))
         for client in event["participants"]:
             spent[client][kind] += 1
     return list(spent.values())
 
 
+def skellam_rdp(order, variance, norm_squared, size):
+    """The Renyi divergence of one release, at most, for one client's update zeroed out.
+
+    At whole orders by Agarwal, Kairouz and Liu 2021 (arXiv:2110.04995); at any order by
+    fedrec's own bound, which is derived in fedrec/privacy/skellam.py. The smaller counts.
+    """
+    l1 = min(math.sqrt(size * norm_squared), norm_squared)
+    found = []
+    if order == int(order):
+        more = ((2 * order - 1) * norm_squared + 6 * l1) / (4 * variance**2)
+        found.append(order * norm_squared / (2 * variance) + min(more, 1.5 * l1 / variance))
+    a = order * (1 + 2 / variance)
+    longest = a * math.sqrt(norm_squared) / variance
+    if variance >= 1 and longest <= 100:
+        bend = (2 * math.sinh(longest / 2) / longest) ** 2
+        moved = norm_squared / (2 * variance) * a * (a * bend - 1)
+        rest = 2 * l1 / variance**1.5 + norm_squared / variance**2 + norm_squared**2 / variance**3
+        found.append((moved + order * rest) / (order - 1))
+    return min(found, default=math.inf)
+
+
+def epsilon_by_divergences(spent, delta):
+    """Epsilon of one client in whose spending there is Skellam noise."""
+    gaussians, skellams = RdpAccountant(ORDERS), []
+    for (mechanism, *terms), times in spent:
+        if mechanism == GAUSSIAN:
+            noise, rate, steps = terms
+            gaussians.compose(PoissonSampledDpEvent(rate, GaussianDpEvent(noise)), steps * times)
+        else:
+            skellams.append((terms, times))
+    divergences = [
+        rest + sum(times * skellam_rdp(order, *terms[:3]) for terms, times in skellams)
+        for order, rest in zip(ORDERS, gaussians._rdp)
+    ]
+
+    def at(left):
+        return compute_epsilon(ORDERS, divergences, left)[0] if left > 0 else math.inf
+
+    # Of delta come off: too few honest shares in a sum, and noise that is not quite Skellam's.
+    delta -= sum(times * terms[3] for terms, times in skellams)
+    wrong = sum(times * terms[4] for terms, times in skellams)
+    about = at(delta)
+    if not wrong or math.isinf(about):
+        return about
+    found = at(delta - (1 + math.exp(min(about + 1, 700))) * wrong)
+    return found if found <= about + 1 else math.inf
+
+
 def epsilon(spent, delta):
     """Epsilon of one client, by privacy loss distributions, for one unit zeroed out."""
-    kinds = [(noise, rate, steps * times) for (noise, rate, steps), times in spent]
+    if any(mechanism == SKELLAM for (mechanism, *_), _ in spent):
+        return epsilon_by_divergences(spent, delta)
+    kinds = [(noise, rate, steps * times) for (_, noise, rate, steps), times in spent]
     steps = sum(count for _, rate, count in kinds if rate < 1)
     spread = math.sqrt(sum(count * (rate / noise) ** 2 for noise, rate, count in kinds))
     # So fine that what rounding to the grid adds, never less than 0, is under four decimals.

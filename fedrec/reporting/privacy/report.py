@@ -24,6 +24,7 @@ from fedrec.reporting.privacy.earlier import EarlierRun, runs_before
 from fedrec.reporting.privacy.evidence import Evidence, part, read_evidence
 from fedrec.reporting.privacy.facts import NOBODY, Stated
 from fedrec.reporting.privacy.markdown import privacy_markdown
+from fedrec.reporting.privacy.masks import masks_section
 from fedrec.reporting.privacy.numbers import (
     accountant_section,
     epsilon_section,
@@ -97,7 +98,9 @@ def privacy_report(
     report = {
         "format": FORMAT,
         "identity": facts.identity(evidence, stated),
-        "setting": facts.setting(evidence.scenario.privacy.mode, served=evidence.served),
+        "setting": facts.setting(
+            evidence.scenario.privacy.mode, served=evidence.served, masked=evidence.scenario.is_masked
+        ),
         **(_private(evidence, plan, also) if plan else _plain(evidence, also)),
         "verification": facts.verification(evidence, own_key=key is None),
         "utility": utility(evidence),
@@ -131,6 +134,7 @@ def _plain(evidence: Evidence, also: Sequence[Path]) -> Facts:
         "protected": [],
         "not_protected": list(words.does_not_cover("none", "")),
         **dict.fromkeys(parts),
+        "masks": None,
         "rounds": [],
     }
 
@@ -148,6 +152,7 @@ def _private(evidence: Evidence, plan: PrivacyPlan, also: Sequence[Path]) -> Fac
         "not_protected": list(words.does_not_cover(plan.mode, plan.unit)),
         "epsilon": epsilon_section(evidence, plan, spendings, spent),
         "mechanism": facts.mechanism(evidence, plan),
+        "masks": masks_section(evidence, plan),
         "sampling": facts.sampling(evidence, plan),
         "accountant": accountant_section(evidence, plan, spent),
         "composition": composed,

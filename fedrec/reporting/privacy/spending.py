@@ -1,5 +1,6 @@
 """What a ledger adds up to, for whoever took part most: the numbers of a budget report."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -95,7 +96,9 @@ def spendings_of(events: Iterable[Event]) -> list[Spending]:
 
 def curve_facts(spendings: Iterable[Spending], *, delta: float) -> list[dict[str, float]]:
     """The curve as a report tells it: never below what was spent."""
-    return [{"delta": each, "epsilon": rounded_up(epsilon, 4)} for each, epsilon in curve(spendings, delta=delta)]
+    # Where all of a delta is what small sums may take of it, no epsilon goes with it.
+    points = [point for point in curve(spendings, delta=delta) if math.isfinite(point[1])]
+    return [{"delta": each, "epsilon": rounded_up(epsilon, 4)} for each, epsilon in points]
 
 
 def gaussian_facts(spendings: Iterable[Spending]) -> dict[str, float | None]:

@@ -19,7 +19,8 @@ _TRUST = {
     "central": "The server adds the noise to the sum of clipped updates. The server has to be trusted.",
     "distributed": (
         "Each client adds its share of the noise under a mask; the server opens only the noised sum. "
-        "A stated number of clients has to be honest, the server does not."
+        "A stated number of clients has to be honest. The server is not trusted with updates, but with enrolment: "
+        "whoever enrols devices of its own passes the number that may collude."
     ),
 }
 
@@ -38,7 +39,7 @@ _SERVER = {
     "distributed": (
         "the noised sum of a cohort, who took part and when",
         "masks, and the noise of the honest clients: the epsilon of this report",
-        "who took part and when; everything, where fewer clients are honest than planned",
+        "who took part and when; more, where more clients collude with it than planned, or are its own",
     ),
 }
 
@@ -92,10 +93,10 @@ def warning(mode: str, *, guarantee: bool) -> Notice | None:
     )
 
 
-def parties(mode: str, *, served: bool = False) -> tuple[Party, ...]:
+def parties(mode: str, *, served: bool = False, masked: bool = False) -> tuple[Party, ...]:
     """Who sees what in a run of this mode, from the closest to the furthest.
 
-    served: whether devices took part, and not clients of a simulation.
+    served: whether devices took part, and not clients of a simulation. masked: whether the server sees sums alone.
 
     >>> [party.who for party in parties("central")][:2]
     ['whoever runs a client', 'the server']
@@ -106,7 +107,8 @@ def parties(mode: str, *, served: bool = False) -> tuple[Party, ...]:
     left = "facts about groups" if noised else "whatever the adapter remembers of one person"
     return (
         Party("whoever runs a client", "the raw histories on that client", "nothing here", "everything on it"),
-        Party("the server", *_SERVER[mode]),
+        Party("the server", *(_MASKED if masked and mode == "local" else _SERVER[mode])),
+        *((_COLLUDING[mode], _HOSTILE) if masked and mode in _COLLUDING else ()),
         Party("other clients", "the adapter of every round, and popularity where it is released", guarded, left),
         Party("readers of a release", "adapter, item index, model card, ledger head", guarded, left),
         Party(
@@ -119,6 +121,31 @@ def parties(mode: str, *, served: bool = False) -> tuple[Party, ...]:
     )
 
 
+_MASKED = (
+    "the sum of a cohort's noised vectors, who took part and when",
+    "each client's own noise: the epsilon of this report; masks beside it",
+    "who took part and when",
+)
+_COLLUDING = {
+    "local": Party(
+        "clients that collude with the server",
+        "sums of the others, where they are enough to unmask them",
+        "each client's own noise: the epsilon of this report",
+        "facts about groups",
+    ),
+    "distributed": Party(
+        "clients that collude with the server",
+        "their own shares of the noise, and what they hold of their neighbours' secrets",
+        "up to the planned share: the noise of the others, which alone is enough, and a threshold of shares",
+        "above the planned share: sums with too little noise, in the end of one client",
+    ),
+}
+_HOSTILE = Party(
+    "one hostile client",
+    "what every client sees",
+    "masks hide it, too: a sum that no honest cohort gives is dropped",
+    "it can ruin a round, which is charged and reported, and move a sum within what an honest cohort could give",
+)
 _LABORATORY = Party(
     "whoever holds the folder of a simulation",
     "client ledgers, stored replies, the server's noise and its key, the data set beside it",
@@ -136,7 +163,9 @@ _SERVICE = {
         "file permissions",
         "everything that a clipped update tells; releases without the noise that is kept",
     ),
-    "distributed": Party(_HOLDER, _TAKING_PART, "file permissions", "who took part and when"),
+    "distributed": Party(
+        _HOLDER, f"{_TAKING_PART}; masked words that wait", "masks; file permissions", "who took part and when"
+    ),
 }
 
 
@@ -258,7 +287,12 @@ _NOT_COVERED_BY_MODE = {
     "central": (
         "The server itself: it reads each clipped update before the noise, unless updates are masked as well.",
     ),
-    "distributed": ("A cohort with fewer honest clients than planned: their shares of the noise would not add up.",),
+    "distributed": (
+        "A cohort with fewer honest clients than planned, as where the server has enrolled devices of its own: the "
+        "shares of the noise would not add up.",
+        "Whoever runs the client: it holds the raw histories.",
+        "A device on which a client is not the one that was published: nobody else clips, rounds or noises its update.",
+    ),
 }
 
 _NOT_COVERED_BY_UNIT = {

@@ -13,7 +13,7 @@ from fedrec.config_file import parse_scenario
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import Seal
-from fedrec.privacy.spends import GaussianSpend
+from fedrec.privacy.spends import Spend
 from fedrec.privacy.statement import privacy_statement
 from fedrec.release import publish_release, signing_key
 from fedrec.secagg.planned import plan_of
@@ -42,6 +42,18 @@ SEGMENTS: Json = {
         "participations": 4,
     },
     "federation": {"rounds": 4, "cohort": 3},
+}
+DISTRIBUTED: Json = {
+    "name": "distributed",
+    "privacy": {"mode": "distributed", "clip_norm": 0.5, "noise_multiplier": 4.0, "participations": 4},
+    "secure_aggregation": {"drop_out": 0.2, "corruption": 0.2, "size": 4096},
+    "federation": {"rounds": 4, "cohort": 5, "min_replies": 4},
+}
+MASKED: Json = {
+    **HUBS,
+    "name": "masked",
+    "secure_aggregation": {"enabled": True, "drop_out": 0.0, "corruption": 0.0, "size": 4096},
+    "federation": {"rounds": 4, "cohort": 3, "norm_bound": 1.0},
 }
 PLAIN: Json = {"name": "plain", "federation": {"rounds": 4, "cohort": 3}}
 ROUNDS = ((0, 1, 2), (1, 2, 3), (2, 3, 4), (0, 1, 2))
@@ -102,7 +114,7 @@ def an_event(
     *,
     guarantee: bool = True,
     kind: str = "update",
-    spend: GaussianSpend | None = None,
+    spend: Spend | None = None,
     **more: Any,
 ) -> Json:
     """An entry of the server's ledger."""

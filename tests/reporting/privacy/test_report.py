@@ -32,7 +32,9 @@ from fedrec.reporting.privacy.sections import sections
 from fedrec.reporting.privacy.spending import by_round, largest
 from tests.reporting.privacy.runs import (
     CENTRAL,
+    DISTRIBUTED,
     HUBS,
+    MASKED,
     PLAIN,
     ROUNDS,
     SEGMENTS,
@@ -87,6 +89,8 @@ def reports(place: Path) -> dict[str, Json]:
         "seeded": a_run(place / "seeded", SEEDED),
         "plain": a_run(place / "plain", PLAIN),
         "rich": a_run(place / "rich", RICH, events=rich_events()),
+        "distributed": a_run(place / "distributed", DISTRIBUTED),
+        "masked": a_run(place / "masked", MASKED),
     }
     return {name: privacy_report(run) for name, run in runs.items()}
 
@@ -97,7 +101,7 @@ def page_of(reports: dict[str, Json]) -> Callable[[str], str]:
     return functools.cache(lambda kind: privacy_html(reports[kind], digest="0" * 64))
 
 
-KINDS = ("central", "hubs", "segments", "seeded", "plain", "rich")
+KINDS = ("central", "hubs", "segments", "seeded", "plain", "rich", "distributed", "masked")
 NOISED = tuple(kind for kind in KINDS if kind != "plain")
 
 
@@ -216,8 +220,11 @@ def test_what_is_left_is_rounded_down_and_holds_against_a_budget_or_the_cap(repo
 def test_the_mechanism_is_told_as_the_ledger_has_it(reports: dict[str, Json], kind: str) -> None:
     found = reports[kind]["mechanism"]
     assert found["noise_std"] == found["clip_norm"] * found["noise_multiplier"]
-    assert found["noise_std_realised"]["least"] == found["noise_std_realised"]["most"] == found["noise_std"]
-    assert ("server" in found["noised_by"]) == (kind not in ("hubs", "segments"))
+    real = found["noise_std_realised"]
+    # Shares of noise have whole variances, and are rounded up to them.
+    assert real["least"] == real["most"] == pytest.approx(found["noise_std"], rel=1e-6)
+    assert real["least"] >= found["noise_std"]
+    assert ("server" in found["noised_by"]) == (kind in ("central", "seeded", "rich"))
 
 
 def test_identity_holds_the_hashes_and_what_people_stated(place: Path, reports: dict[str, Json]) -> None:
@@ -718,7 +725,10 @@ def test_a_statement_that_was_rounded_to_its_last_digit_is_accepted(tmp_path: Pa
 # How a reader recomputes it
 
 
-@pytest.mark.parametrize(("run", "earlier"), [("segments", []), ("rich", ["central"]), ("hubs", ["central"])])
+@pytest.mark.parametrize(
+    ("run", "earlier"),
+    [("segments", []), ("rich", ["central"]), ("hubs", ["central"]), ("distributed", []), ("distributed", ["rich"])],
+)
 def test_the_script_in_the_report_recomputes_epsilon_without_fedrec(
     reports: dict[str, Json], place: Path, tmp_path: Path, run: str, earlier: list[str]
 ) -> None:
