@@ -21,7 +21,7 @@ from fedrec.errors import ConfigError
 # Up to so many clients everybody is everybody's neighbour, and nothing is left to chance.
 COMPLETE = 100
 # Of a smaller set than `least_honest` being summed, or of both secrets of an honest client being revealed.
-_PRIVACY_FAILURE = math.log(2.0**-40)
+_PRIVACY_FAILURE = math.log(2.0**-60)
 # Of a round that is refused although no more clients dropped out than were planned for; it costs a round, no privacy.
 _ROUND_FAILURE = math.log(2.0**-20)
 # More neighbours cost time and traffic, and let less noise do: enough for so much of the complete graph's count.

@@ -51,7 +51,7 @@ def test_large_cohorts_have_few_neighbours_and_keep_most_of_the_honest_count(
     found = parameters_for(clients, drop_out=drop_out, corruption=corruption)
     assert found.neighbours < 0.6 * clients
     assert found.least_honest >= 0.6 * (clients - found.dropouts - found.corrupt)
-    assert 0 < found.failure <= 2**-40
+    assert 0 < found.failure <= 2**-60
 
 
 def test_neighbours_grow_far_slower_than_the_cohort() -> None:
