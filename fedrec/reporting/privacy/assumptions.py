@@ -99,14 +99,20 @@ def _under_masks(plan: PrivacyPlan) -> list[Assumption]:
     if summed is None or plan.mode != "distributed":
         return []
     agreed = parameters_of(summed)
-    sure = "always" if not summed.failure else f"but with probability {summed.failure:.2g} a round, inside delta"
+    sure = (
+        f"but with probability {summed.failure:.2g} for each attempt at a round that is charged, inside delta; a "
+        "hostile server that gives attempts up and begins others has more"
+        if summed.failure
+        else "always"
+    )
     return [
         Assumption(
             f"At most {agreed.corrupt} of a cohort of {summed.clients} collude with the server "
             f"({100 * summed.corruption:g}%)",
             "assumed",
             "no record shows who colludes. With more, fewer honest shares of the noise may be in a sum than epsilon is "
-            f"computed for. {ENROLMENT}",
+            "computed for. The server draws the cohorts and may ask its friends: the number is one for all who are "
+            f"enrolled. {ENROLMENT}",
         ),
         Assumption(
             f"Any sum that the server can learn has the noise of at least n_min = {summed.least_honest} honest clients",
