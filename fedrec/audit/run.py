@@ -111,6 +111,11 @@ def _mode_named(name: str) -> Mode:
     for mode in modes:
         if name == mode:
             return mode
+    if name == "distributed":
+        raise ConfigError(
+            "The audit does not run sums under masks: `distributed` mode is not audited. Protocol, grid and noise have "
+            "tests of their own; choose central or local."
+        )
     raise ConfigError(f"There is no noise to audit in mode `{name}`. Choose central or local.")
 
 

@@ -252,9 +252,9 @@ def _clients_agree(evidence: Evidence) -> Assumption:
     if not evidence.clients:
         where = "they are on the devices" if evidence.served else "no client's own ledger lies in the folder"
         return Assumption(what, "assumed", where)
-    return Assumption(
-        what, "met", f"{len(evidence.clients):,} client ledgers, each entry held against the server's", essential=True
-    )
+    but = "" if evidence.asked is None else f", but for round {evidence.asked}, which is under way"
+    held = f"{len(evidence.clients):,} client ledgers, each entry held against the server's{but}"
+    return Assumption(what, "met", held, essential=True)
 
 
 def _under_way(evidence: Evidence, plan: PrivacyPlan) -> Assumption:

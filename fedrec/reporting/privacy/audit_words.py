@@ -10,9 +10,11 @@ from fedrec.reporting.privacy.evidence import part
 Record = Mapping[str, Any]
 
 
-def audit_words(audit: Record | None) -> str:
-    """The outcome in one line, and what it is no proof of."""
+def audit_words(audit: Record | None, *, mode: str = "central") -> str:
+    """The outcome in one line, and what it is no proof of. mode: of the run."""
     if audit is None:
+        if mode == "distributed":
+            return "not audited: fedrec privacy audit does not run sums under masks"
         return "none lies in the run folder; make one with fedrec privacy audit --out RUN/audit.json"
     outcome = "passed" if audit.get("passed") is True else "FAILED"
     bounds = f"at least {_figure(audit.get('lower_bound'))}"

@@ -35,7 +35,7 @@ class Evidence:
     events, heads: the server's ledger and the hash of each entry, oldest first. clients: the
     client ledgers that lie in the folder. releases: verified, by folder name. sealed: whether
     the ledger's head is signed. result, audit: None where the run has none. asked: the round
-    that was begun and is not charged, None where there is none.
+    that was begun and is not charged, None where there is none; asked_token: of that attempt.
     """
 
     path: Path
@@ -50,6 +50,7 @@ class Evidence:
     result: Mapping[str, Any] | None
     audit: Mapping[str, Any] | None
     asked: int | None = None
+    asked_token: str | None = None
 
     @property
     def served(self) -> bool:
@@ -111,6 +112,7 @@ def read_evidence(run: Path, *, key: Path | None = None, result: Mapping[str, An
     scenario, hashes = _settings(run)
     events = read_events(run / LEDGER)
     heads = _heads(run / LEDGER, len(events))
+    asked, asked_token = _asked(run, events)
     evidence = Evidence(
         path=run,
         scenario=scenario,
@@ -123,7 +125,8 @@ def read_evidence(run: Path, *, key: Path | None = None, result: Mapping[str, An
         sealed=_sealed(run, heads, trusted),
         result=_intact(run / "result.json", _json_object) if result is None else result,
         audit=_intact(run / "audit.json", _json_object),
-        asked=_asked(run, events),
+        asked=asked,
+        asked_token=asked_token,
     )
     if not (events or evidence.rounds or evidence.releases):
         raise DataError(f"{run} has not finished a round yet: there is nothing to report. Run it first.")
@@ -135,14 +138,14 @@ def read_evidence(run: Path, *, key: Path | None = None, result: Mapping[str, An
     return evidence
 
 
-def _asked(run: Path, events: Sequence[Event]) -> int | None:
-    """The round that was begun and that nobody was charged for yet."""
+def _asked(run: Path, events: Sequence[Event]) -> tuple[int | None, str | None]:
+    """The round that was begun and that nobody was charged for yet, and the token of that attempt."""
     begun = _intact(run / "pending.json", _json_object)
     rounds = (event for event in events if "attempt" not in event)
     if begun is None or any(event.get("token") == begun.get("token") for event in rounds):
-        return None
-    number = begun.get("round")
-    return number if isinstance(number, int) else None
+        return None, None
+    number, token = begun.get("round"), begun.get("token")
+    return (number if isinstance(number, int) else None), (token if isinstance(token, str) else None)
 
 
 def _settings(run: Path) -> tuple[Scenario, dict[str, str]]:
@@ -298,7 +301,9 @@ def _check_clients(evidence: Evidence) -> None:
             charged.setdefault(client, Counter())[spend_of(event)] += 1
     for client, events in evidence.clients.items():
         known = charged.get(client, Counter())
-        spent = Counter(spend_of(event) for event in events)
+        # A client pays before its server does: a round that is under way is said to be, and is no contradiction.
+        over = [event for event in events if evidence.asked_token is None or event.get("token") != evidence.asked_token]
+        spent = Counter(spend_of(event) for event in over)
         if spent.total() > known.total():
             raise VerificationError(
                 f"A client's ledger holds {spent.total()} entries and the server's {known.total()} for it. "

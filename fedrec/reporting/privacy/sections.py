@@ -35,7 +35,13 @@ def sections(report: Facts) -> list[Section]:
             Section("sampling", "Who took part", list(_sampling(report))),
             Section("accountant", "The accountant, and what it assumes", list(_accountant(report))),
         ]
-    made.append(Section("verification", "What was verified", list(_verification(report["verification"]))))
+    made.append(
+        Section(
+            "verification",
+            "What was verified",
+            list(_verification(report["verification"], mode=report["setting"]["mode"])),
+        )
+    )
     if noised:
         made.append(Section("recompute", "Compute it again", list(_recompute(report["recompute"]))))
     if report["utility"]:
@@ -271,7 +277,7 @@ def _beside(facts: Facts) -> list[tuple[str, str | None]]:
     ]
 
 
-def _verification(facts: Facts) -> Iterator[Block]:
+def _verification(facts: Facts, *, mode: str) -> Iterator[Block]:
     ledger, audit, code = facts["ledger"], facts["audit"], facts["code"]
     yield _pairs(
         [
@@ -282,7 +288,7 @@ def _verification(facts: Facts) -> Iterator[Block]:
             ("Rounds whose ledger head is in it", count_text(facts["rounds_checked"])),
             ("Client ledgers held against it", count_text(facts["client_ledgers"])),
             ("Key of the signatures", facts["key"]),
-            ("Audit of the program", audit_words(audit)),
+            ("Audit of the program", audit_words(audit, mode=mode)),
             ("Source (commit)", code["commit"] or "not a checkout"),
             ("Lock file (SHA-256)", code["lock_file_sha256"] or "not found beside the program"),
         ]
