@@ -11,8 +11,10 @@ from fedrec.data.sequences import History
 from fedrec.model import heads
 from fedrec.model.heads import Batch
 from fedrec.model.recommender import Recommender
-from fedrec.privacy.mechanism import Doubles
+from fedrec.privacy.mechanism import Doubles, Vector
 from fedrec.privacy.randomness import RandomSource
+from fedrec.secagg.ring import Ring
+from fedrec.secagg.skellam import Integers, Skellam
 from fedrec.training import contribution, dp_sgd
 from fedrec.training.aggregation import UpdateSum
 from fedrec.training.examples import Shape
@@ -22,6 +24,8 @@ _WINDOW = 5
 _USUAL_COUNT = 20.0
 
 _gaussian = RandomSource.gaussian
+_shares = Skellam.sample
+_encode = Ring.encode
 _fill_example_gradients = dp_sgd.fill_example_gradients
 _clipped_update = contribution.clipped_update
 
@@ -37,6 +41,16 @@ def no_noise(self: RandomSource, size: int, *, noise_std: float) -> Doubles:  # 
 def half_noise(self: RandomSource, size: int, *, noise_std: float) -> Doubles:
     """Noise of half the size that is accounted for."""
     return _gaussian(self, size, noise_std=noise_std / 2)
+
+
+def no_shares(self: Skellam, size: int, *, source: RandomSource) -> Integers:  # noqa: ARG001
+    """Zeros, in whole numbers."""
+    return np.zeros(size, dtype=np.int64)
+
+
+def half_shares(self: Skellam, size: int, *, source: RandomSource) -> Integers:
+    """Shares of half the size that is accounted for."""
+    return _shares(self, size, source=source) // 2
 
 
 def same_source() -> RandomSource:
@@ -72,6 +86,11 @@ class WeightedSum(UpdateSum):
         before = self.value.copy()
         super().add(update, client=client)
         self._sums[0] = before + (self.value - before) * _owned[0] / _USUAL_COUNT
+
+
+def weighted_encode(self: Ring, update: Vector, *, source: RandomSource) -> Integers:
+    """The update on the grid, weighed by its client's count after the clip."""
+    return np.rint(_encode(self, update, source=source) * _owned[0] / _USUAL_COUNT).astype(np.int64)
 
 
 def gradients_and_counts(parameters: Any, batch: Any, *rest: Any, **settings: Any) -> None:

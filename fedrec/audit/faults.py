@@ -15,6 +15,8 @@ from fedrec.audit.replacing import replaced
 from fedrec.errors import ConfigError
 from fedrec.privacy import randomness
 from fedrec.privacy.randomness import RandomSource
+from fedrec.secagg import ring
+from fedrec.secagg.skellam import Skellam
 from fedrec.training import aggregation, client, contribution, dp_sgd, examples, local, server_round
 
 CANARIES: Literal["canaries"] = "canaries"
@@ -32,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """what: in words. detector: what must notice it. parts: together they make it, in either mode."""
+    """what: in words. detector: what must notice it. parts: together they make it, in any mode."""
 
     what: str
     detector: Literal["canaries", "neighbouring data"]
@@ -40,14 +42,23 @@ class Fault:
 
 
 FAULTS: Mapping[str, Fault] = {
-    "noise_off": Fault("no noise is added", CANARIES, (Part(RandomSource, "gaussian", broken.no_noise),)),
-    "half_noise": Fault("the noise has half its size", CANARIES, (Part(RandomSource, "gaussian", broken.half_noise),)),
+    "noise_off": Fault(
+        "no noise is added",
+        CANARIES,
+        (Part(RandomSource, "gaussian", broken.no_noise), Part(Skellam, "sample", broken.no_shares)),
+    ),
+    "half_noise": Fault(
+        "the noise has half its size",
+        CANARIES,
+        (Part(RandomSource, "gaussian", broken.half_noise), Part(Skellam, "sample", broken.half_shares)),
+    ),
     "clip_off": Fault(
         "neither a client nor the server clips",
         CANARIES,
         (
             Part(contribution, "clip_update", broken.unclipped),
             Part(aggregation, "clip_update", broken.unclipped),
+            Part(ring, "clip_update", broken.unclipped),
             Part(dp_sgd, "SourceNoiseOptimizer", broken.UnclippedSteps),
         ),
     ),
@@ -57,6 +68,7 @@ FAULTS: Mapping[str, Fault] = {
         (
             Part(client, "clipped_update", broken.update_and_count),
             Part(server_round, "UpdateSum", broken.WeightedSum),
+            Part(ring.Ring, "encode", broken.weighted_encode),
             Part(dp_sgd, "fill_example_gradients", broken.gradients_and_counts),
             Part(dp_sgd, "SourceNoiseOptimizer", broken.WeightedSteps),
         ),

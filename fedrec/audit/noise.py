@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from fedrec.audit import broken
 from fedrec.audit.bench import NOISE, audited_plan
 from fedrec.audit.canaries import SIZE, Canaries, draw_canaries
 from fedrec.audit.checks import Check
@@ -23,6 +24,7 @@ from fedrec.privacy.correlated_noise import BandedToeplitz, NoiseState
 from fedrec.privacy.gaussian import mu_without_amplification
 from fedrec.privacy.mechanism import Doubles
 from fedrec.privacy_config import Mode
+from fedrec.secagg.skellam import Skellam
 from fedrec.training.blocks import blocks_of, total_size
 from fedrec.training.server_noise import ServerNoise
 
@@ -44,7 +46,7 @@ def noise_checks(mode: Mode, *, seed: int) -> Iterator[Check]:
     yield shape_check("noise_shape", silent.ravel())
     yield distinct_check("distinct_noise", silent, of="the noise")
     yield coordinate_check("noise_everywhere", silent, of="the noise")
-    yield from sameness_checks(silent)
+    yield from sameness_checks(silent, coincidence=_coincidence(mode))
     yield size_check("busy_noise_size", busy.ravel(), of="the noise where there are data")
     yield shape_check("busy_noise_shape", busy.ravel())
     yield coordinate_check("busy_noise_everywhere", busy, of="the noise where there are data")
@@ -60,7 +62,7 @@ def _noise_of(mode: Mode, canaries: Canaries, *, seed: int) -> Doubles:
     wherever the adapter is. An entry that claims more noise than was drawn must show.
     """
     runs = [observe(mode, canaries, seed=seed) for _ in range(_RUNS)]
-    with replaced(randomness, "system_source", QuietSource):
+    with replaced(randomness, "system_source", QuietSource), replaced(Skellam, "sample", broken.no_shares):
         signal = observe(mode, canaries, seed=seed).releases - observe(mode, canaries.with_only(), seed=seed).releases
     return np.concatenate([(seen.releases - signal) * mu_without_amplification(seen.spending) for seen in runs])
 
@@ -98,13 +100,23 @@ def coordinate_check(name: str, rows: Doubles, *, of: str) -> Check:
     )
 
 
-def sameness_checks(rows: Doubles) -> Iterator[Check]:
-    """No coordinate of a silent release is exactly 0, or repeats another up to its sign, but by float32's rounding."""
+def _coincidence(mode: Mode) -> float:
+    """The chance that sound noise is 0, or that two coordinates of it agree up to their sign, at most."""
+    summed = audited_plan(mode, clients=_FEW).secure_sum
+    if summed is None:
+        return _COINCIDENCE
+    # Of whole numbers with this standard deviation; the grid of a small cohort, as silent releases have.
+    std = (summed.clients * summed.share_variance(NOISE)) ** 0.5
+    return float(1 / (std * np.pi**0.5))
+
+
+def sameness_checks(rows: Doubles, *, coincidence: float = _COINCIDENCE) -> Iterator[Check]:
+    """No coordinate of a silent release is exactly 0, or repeats another up to its sign, but by chance or rounding."""
     releases, size = rows.shape
-    zeros, most = int((rows == 0).sum()), float(stats.poisson.isf(CHANCE, rows.size * _COINCIDENCE))
+    zeros, most = int((rows == 0).sum()), float(stats.poisson.isf(CHANCE, rows.size * coincidence))
     yield Check(name="noise_zeros", what="number of coordinates without any noise", found=zeros, low=0, high=most)
     repeated = max(size - len(np.unique(np.abs(row))) for row in rows)
-    most = float(stats.poisson.isf(CHANCE / releases, size * (size - 1) / 2 * _COINCIDENCE))
+    most = float(stats.poisson.isf(CHANCE / releases, size * (size - 1) / 2 * coincidence))
     what = "most coordinates of one release that repeat another's noise"
     yield Check(name="noise_repeats", what=what, found=repeated, low=0, high=most)
 

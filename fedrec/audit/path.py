@@ -1,14 +1,16 @@
 """The real rounds over canaries: what a reader of the releases would have seen.
 
 `run_rounds`, the reference engine, clients, local training, clips, ledgers and noise are the
-deployed ones. In `central` mode the reader has the adapter before and after each round; in
-`local` mode the reader is the server, and has each hub's reply.
+deployed ones. In `central` mode the reader has the adapter before and after each round, and in
+`distributed` mode so has the server: grid, shares and words are the deployed ones, and added up
+without masks. In `local` mode the reader is the server, and has each hub's reply.
 """
 
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,11 @@ from fedrec.privacy.accounting import Spending, epsilon_of, spending_by_client
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.mechanism import Doubles
 from fedrec.privacy_config import Mode
+from fedrec.simulation.engines import participant
 from fedrec.training.aggregation import ServerState
 from fedrec.training.client import Instruction, Reply
 from fedrec.training.collecting import Engine
+from fedrec.training.masking import Masked, Masking, Pay, masking_of
 from fedrec.training.recipe import Recipe
 from fedrec.training.reference import ReferenceEngine
 from fedrec.training.round import Hooks, run_rounds
@@ -48,7 +52,7 @@ class Observed:
 class WatchedEngine:
     """Another engine, with a record of who replied what in which round."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ReferenceEngine) -> None:
         self._engine = engine
         self.updates: dict[int, FlatAdapter] = {}
         self.round_of: dict[int, int] = {}
@@ -65,15 +69,22 @@ class WatchedEngine:
                 self.updates[reply.client] = reply.update
             yield reply
 
+    def aggregate(
+        self, instruction: Instruction, cohort: Sequence[int], masking: Masking, *, timeout: float, pay: Pay
+    ) -> Masked:
+        """The other engine's sum, as it is."""
+        self.round_of.update(dict.fromkeys(cohort, instruction.round))
+        return self._engine.aggregate(instruction, cohort, masking, timeout=timeout, pay=pay)
+
 
 def observe(mode: Mode, canaries: Canaries, *, seed: int) -> Observed:
     """Run the audited configuration over canaries, on ledgers that are thrown away."""
     with tempfile.TemporaryDirectory(dir=memory()) as place, training_canaries():
         folder = RunFolder(Path(place), "", resume=False)
         bench = canary_bench(mode, canaries)
-        engine = WatchedEngine(ReferenceEngine(bench, folder))
+        engine = WatchedEngine(ReferenceEngine(bench, folder, partial(participant, bench, folder)))
         adapters = _run(bench, engine, folder, seed)
-        releases, release_of = (_rounds if mode == "central" else _hubs)(bench, engine, adapters)
+        releases, release_of = (_hubs if mode == "local" else _rounds)(bench, engine, adapters)
         return Observed(
             releases=releases,
             release_of=release_of,
@@ -94,6 +105,7 @@ def _run(bench: CanaryBench, engine: Engine, folder: RunFolder, seed: int) -> li
         seed=seed,
         noise="system",
         catalogue=bench.model.base.catalogue_size,
+        masking=masking_of(bench.plan, dict),
     )
     hooks = Hooks(measure=lambda state: adapters.append(state.adapter), publish=lambda *_: None, report=lambda _: None)
     run_rounds(folder, engine, recipe, start, hooks)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def audit(
     fault: Annotated[str | None, typer.Option(help="Put this fault into the path; the audit must notice it.")] = None,
-    mode: Annotated[str, typer.Option(help="central or local: where the noise is that is audited.")] = "central",
+    mode: Annotated[
+        str, typer.Option(help="central, distributed or local: where the noise is that is audited.")
+    ] = "central",
     seed: Annotated[int, typer.Option(help="Of the canaries and their coins; the noise is never seeded.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the record here too: RUN/audit.json for a report.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -37,7 +39,7 @@ def audit(
 
 def _in_words(found: "Audit") -> str:
     """The outcome line by line, the statement last."""
-    from fedrec.audit.outcome import NOT_COVERED
+    from fedrec.audit.outcome import not_covered
 
     bounds = found.bounds
     lines = [
@@ -56,7 +58,7 @@ def _in_words(found: "Audit") -> str:
             for name, control in found.controls.items()
         ),
         "",
-        *(f"  not looked at: {what}" for what in NOT_COVERED),
+        *(f"  not looked at: {what}" for what in not_covered(found.mode)),
         "",
         found.statement,
     ]

@@ -12,7 +12,7 @@ from fedrec.audit.noise import distinct_check, noise_checks, shape_check, size_c
 from fedrec.audit.replacing import replaced
 from fedrec.federation import messages
 from fedrec.privacy import correlated_noise, randomness
-from fedrec.privacy.spends import GaussianSpend
+from fedrec.privacy.spends import GaussianSpend, SkellamSpend
 from fedrec.training import aggregation, blocks
 from fedrec.training.client import Reply
 
@@ -51,7 +51,7 @@ def test_noise_that_is_shared_is_noticed():
     assert not distinct_check("a", np.zeros((2, 100)), of="noise").passed
 
 
-@pytest.mark.parametrize("mode", ["central", "local"])
+@pytest.mark.parametrize("mode", ["central", "distributed", "local"])
 def test_the_noise_that_is_deployed_passes(mode):
     assert [check.name for check in noise_checks(mode, seed=0) if not check.passed] == []
 
@@ -64,6 +64,15 @@ def test_a_ledger_that_claims_more_noise_than_was_drawn_is_noticed(mode):
     as_event = GaussianSpend.as_event
     with replaced(GaussianSpend, "as_event", boastful):
         assert "noise_size" in [check.name for check in noise_checks(mode, seed=0) if not check.passed]
+
+
+def test_a_ledger_that_claims_larger_shares_than_were_drawn_is_noticed():
+    def boastful(self):
+        return {**as_event(self), "variance": 3 * self.variance // 2}
+
+    as_event = SkellamSpend.as_event
+    with replaced(SkellamSpend, "as_event", boastful):
+        assert "noise_size" in [check.name for check in noise_checks("distributed", seed=0) if not check.passed]
 
 
 def test_coins_that_are_too_generous_are_noticed():

@@ -21,7 +21,8 @@ def audits() -> dict[str, list[Audit]]:
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=spawned) as pool:
         waiting = {
-            mode: [pool.submit(run_audit, mode, seed=seed) for seed in range(SEEDS)] for mode in ("central", "local")
+            mode: [pool.submit(run_audit, mode, seed=seed) for seed in range(SEEDS)]
+            for mode in ("central", "distributed", "local")
         }
         return {mode: [each.result() for each in jobs] for mode, jobs in waiting.items()}
 
@@ -44,7 +45,7 @@ def table(mode: str, audits: list[Audit]) -> Iterator[str]:
 
 @pytest.mark.audit
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("mode", ["central", "local"])
+@pytest.mark.parametrize("mode", ["central", "distributed", "local"])
 def test_no_alarm_on_the_path_and_every_fault_caught_in_every_audit(
     audits: dict[str, list[Audit]], mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,9 +52,11 @@ def test_neighbouring_data_find_a_fault_that_couples_units(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["central", "local"])
+@pytest.mark.parametrize("mode", ["central", "distributed", "local"])
 @pytest.mark.parametrize("name", BY_CANARIES)
 def test_canaries_find_a_fault_of_clip_weight_or_noise(name, mode):
     found = control(FAULTS[name], mode, seed=0)
     assert found.caught
-    assert found.detector == "canaries"
+    # Equal shares add up to what the server drops: no canary is seen, and the checks of the noise notice.
+    dropped = (name, mode) == ("reused_seed", "distributed")
+    assert found.detector == ("noise checks" if dropped else "canaries")

@@ -25,8 +25,7 @@ def fedrec(monkeypatch, capsys):
     [
         (["--fault", "half_nose"], "error: There is no fault `half_nose`. Did you mean `half_noise`?"),
         (["--seed", "-1"], "error: The seed is -1. Choose 0 or more."),
-        (["--mode", "distributed"], "error: The audit does not run sums under masks: `distributed`"),
-        (["--mode", "none"], "error: There is no noise to audit in mode `none`. Choose central or local."),
+        (["--mode", "none"], "error: There is no noise to audit in mode `none`. Choose central, distributed or local."),
         (["--seed", "two"], "error: Invalid value for '--seed'"),
     ],
 )

@@ -13,9 +13,8 @@ Record = Mapping[str, Any]
 def audit_words(audit: Record | None, *, mode: str = "central") -> str:
     """The outcome in one line, and what it is no proof of. mode: of the run."""
     if audit is None:
-        if mode == "distributed":
-            return "not audited: fedrec privacy audit does not run sums under masks"
-        return "none lies in the run folder; make one with fedrec privacy audit --out RUN/audit.json"
+        option = "" if mode in ("central", "none") else f" --mode {mode}"
+        return f"not audited: make a record with fedrec privacy audit{option} --out RUN/audit.json"
     outcome = "passed" if audit.get("passed") is True else "FAILED"
     bounds = f"at least {_figure(audit.get('lower_bound'))}"
     if number(audit.get("gaussian_fit_bound")) is not None:

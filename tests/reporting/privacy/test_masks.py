@@ -79,7 +79,7 @@ def test_all_that_a_sum_rests_on_is_told_in_every_form(report: Json, form: str) 
         "ruins a round",
         "move a sum unseen",
         "docs/secagg.md",
-        "not audited: fedrec privacy audit does not run sums under masks",
+        "not audited: make a record with fedrec privacy audit --mode distributed",
     ):
         assert said in text, said
     assert (report["masks"]["least_honest"], report["mechanism"]["n_min"]) == (summed.least_honest,) * 2
