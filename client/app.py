@@ -13,10 +13,11 @@ from flwr.app import Context
 
 from fedrec.data.store.store import Store
 from fedrec.errors import RefusedError
-from fedrec.federation.device_client import UNNUMBERED, device_client
+from fedrec.federation.device_client import UNNUMBERED, device_client, device_participant
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.run_settings import RunSettings
 from fedrec.training.client import Client
+from fedrec.training.participant import Participant
 from fedrec.training.run_folder import client_folder
 
 if TYPE_CHECKING:
@@ -40,12 +41,27 @@ def client_of(context: Context) -> Client:
     if device := str(context.node_config.get("device", "")):
         number = int(context.node_config.get("partition-id", UNNUMBERED))
         return device_client(Path(device), _store(Path(device)), number=number)
+    workbench, folder, number = _simulated(context)
+    return workbench.client(number, folder)
+
+
+def participant_of(context: Context) -> Participant:
+    """The same client in rounds under masks."""
+    if device := str(context.node_config.get("device", "")):
+        return device_participant(Path(device), _store(Path(device)))
+    from fedrec.simulation.engines import participant_in
+
+    return participant_in(*_simulated(context))
+
+
+def _simulated(context: Context) -> tuple["Workbench", Path, int]:
+    """Of a client of a simulation: what it runs on, its folder and its number."""
     if "num-partitions" not in context.node_config:
         # A deployed node never reads or writes paths that a server names.
         raise RefusedError("This node is no device and no part of a simulation. Name its `device` folder.")
     settings = RunSettings.read(context.run_config)
-    client = int(context.node_config["partition-id"])
-    return _workbench(settings).client(client, client_folder(Path(settings.out), client))
+    number = int(context.node_config["partition-id"])
+    return _workbench(settings), client_folder(Path(settings.out), number), number
 
 
-app = build_client_app(client_of)
+app = build_client_app(client_of, participant_of)

@@ -49,5 +49,9 @@ class ProtocolError(RefusedError):
     """Another party's message of a secure aggregation is wrong, repeated, or of another round or stage."""
 
 
+class UnknownClientError(RefusedError):
+    """The pinned directory of identity keys does not name who is to take part; a later one may."""
+
+
 class VerificationError(RefusedError):
     """A hash, a signature or a chain does not match what it vouches for."""

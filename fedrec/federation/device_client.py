@@ -13,10 +13,11 @@ from pathlib import Path
 from fedrec.config import AdapterConfig
 from fedrec.config_file import parse_table
 from fedrec.data.store.store import ERASURES, Store
-from fedrec.errors import RefusedError
+from fedrec.errors import RefusedError, UnknownClientError
 from fedrec.model.device_index import DEVICE_INDEX
 from fedrec.model.item_index import ItemIndex
 from fedrec.ondevice.device_state import DeviceState, current_state
+from fedrec.ondevice.enrolment import keys_to_try, pinned_directory
 from fedrec.ondevice.loaded import Released, load
 from fedrec.ondevice.own_examples import own_history, shape_of
 from fedrec.ondevice.participation import participation, require_allowed, training_of_release
@@ -28,6 +29,7 @@ from fedrec.training.client_records import StoredRecords
 from fedrec.training.edge_step import EdgeLearner, HistoryReader
 from fedrec.training.examples import Example, examples_of
 from fedrec.training.learner import Learner
+from fedrec.training.participant import Participant
 
 # What a device calls itself: which client it is, is its server's business.
 UNNUMBERED = -1
@@ -51,7 +53,7 @@ def device_client(
     manifest = released.installed.manifest
     plan = require_allowed(store, manifest, state or current_state(store, now=now), now=now())
     training, model = training_of_release(manifest), released.model
-    learner: Learner = EdgeLearner(model) if plan.mode == "central" else _torch_learner(released)
+    learner: Learner = _torch_learner(released) if plan.mode == "local" else EdgeLearner(model)
     erasures = store.value(ERASURES, 0)
 
     def source_for(_: int) -> RandomSource:
@@ -80,6 +82,33 @@ def device_client(
         epsilon_of=epsilon_on_device,
         budget=participation(store).limits(),
         now=now,
+    )
+
+
+def device_participant(
+    device: Path,
+    store: Store,
+    *,
+    state: DeviceState | None = None,
+    now: Callable[[], float] = time.time,
+) -> Participant:
+    """The same client with what it takes part in sums under masks with: its number and its peers' keys are pinned.
+
+    Raises UnknownClientError where the pinned directory does not name this device, RefusedError as `device_client`.
+    """
+    directory = pinned_directory(store)
+    clients = {key: client for client, key in directory.entries.items()} if directory else {}
+    keys = next((each for each in keys_to_try(store) if each.identity_key in clients), None)
+    if directory is None or keys is None:
+        raise UnknownClientError(
+            "The directory of identity keys that this device has does not name it. Fetch a later one, or enrol it."
+        )
+    number = clients[keys.identity_key]
+    return Participant(
+        client=device_client(device, store, number=number, state=state, now=now),
+        number=number,
+        identity=keys.identity,
+        directory={client: bytes.fromhex(key) for client, key in directory.entries.items()},
     )
 
 

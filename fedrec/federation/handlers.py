@@ -5,6 +5,7 @@ data, and Flower would put it into the server's log.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
@@ -12,15 +13,24 @@ from flwr.clientapp import ClientApp
 from fedrec.errors import FedrecError, RefusedError
 from fedrec.federation.messages import pack_reply, unpack_instruction
 from fedrec.federation.secure_messages import pack_answer, unpack_request
-from fedrec.training.client import Client, Reply
+from fedrec.secagg.terms import Stage
+from fedrec.training.client import Client, Instruction, Reply
 from fedrec.training.masking import MaskedReply
-from fedrec.training.participant import Participant
+
+
+class Answering(Protocol):
+    """A client in rounds under masks; see `Participant.answer`."""
+
+    def answer(self, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        """The answer to a stage's request."""
+        ...
+
 
 ClientOf = Callable[[Context], Client]
-ParticipantOf = Callable[[Context], Participant]
+ParticipantOf = Callable[[Context], Answering]
 
 
-def _no_participant(_: Context) -> Participant:
+def _no_participant(_: Context) -> Answering:
     raise RefusedError("This node takes part in no rounds under masks.")
 
 

@@ -10,13 +10,17 @@ from pathlib import Path
 
 from fedrec.data.store.locks import held
 from fedrec.data.store.store import Store
-from fedrec.errors import ConfigError, DataError, RefusedError
-from fedrec.federation.device_client import device_client
+from fedrec.errors import ConfigError, DataError, FedrecError, ProtocolError, RefusedError, UnknownClientError
+from fedrec.federation.device_client import device_client, device_participant
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.knocking import knock
 from fedrec.federation.supernode import supernode
 from fedrec.federation.task_runner import Answered, answer_tasks
+from fedrec.ondevice.directory import LaterDirectory
 from fedrec.ondevice.enrolment import DeviceKeys, keys_accepted, keys_to_try, last_node
+from fedrec.secagg.terms import Stage
+from fedrec.training.client import Instruction
+from fedrec.training.masking import MaskedReply
 
 _LOCK = "fleet.lock"
 _STDERR = 2
@@ -47,7 +51,8 @@ def take_part(store: Store, server: Server, *, stop: threading.Event, told: Told
     Raises RefusedError where the server does not admit this device, now or no longer, or another
     process takes part for it already; VerificationError where it is not the server that was meant.
     """
-    app = build_client_app(lambda _: device_client(store.folder, store))
+    adding_up = AddingUp(store, LaterDirectory(store, f"https://{server.address}", ca=server.authority), told)
+    app = build_client_app(lambda _: device_client(store.folder, store), lambda _: adding_up)
     log = _STDERR if verbose else subprocess.DEVNULL
     with held(store.folder / _LOCK, wait=0.0):
         pauses = _pauses()
@@ -67,6 +72,35 @@ def take_part(store: Store, server: Server, *, stop: threading.Event, told: Told
                 told("waiting", {"seconds": round(pause, 1), "because": str(error)})
                 stop.wait(pause)
     told("stopped", {})
+
+
+class AddingUp:
+    """This device in sums under masks: a directory that does not know whom it is asked with is looked for anew.
+
+    Devices that enrolled meanwhile, or changed their keys, are in it; a server that has none keeps this device out.
+    """
+
+    def __init__(self, store: Store, later: LaterDirectory, told: Told) -> None:
+        self._store, self._later, self._told = store, later, told
+
+    def answer(self, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        """See `Participant.answer`."""
+        try:
+            return device_participant(self._store.folder, self._store).answer(instruction, stage, request)
+        except (ProtocolError, UnknownClientError):
+            if not self._renewed():
+                raise
+        return device_participant(self._store.folder, self._store).answer(instruction, stage, request)
+
+    def _renewed(self) -> bool:
+        try:
+            found = self._later.pinned()
+        except FedrecError as error:
+            self._told("directory", {"because": str(error)})
+            return False
+        if found:
+            self._told("directory", {"serial": found.serial})
+        return found is not None
 
 
 def _admitted(store: Store, server: Server) -> DeviceKeys:

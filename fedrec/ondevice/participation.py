@@ -16,6 +16,7 @@ from fedrec.privacy.budget import Budget
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy_config import BudgetConfig
 from fedrec.release import Manifest
+from fedrec.secagg.planned import require_recomputed
 
 _NAME = "participation"
 # They outlast an erasure, as the ledger does: the person's own lifetime epsilon, and the least
@@ -152,9 +153,19 @@ def require_allowed(store: Store, manifest: Manifest, state: DeviceState, *, now
 
 
 def plan_of_release(manifest: Manifest) -> PrivacyPlan | None:
-    """The plan that a release's run was trained under; None where it had no privacy."""
+    """The plan that a release's run was trained under; None where it had no privacy.
+
+    Raises VerificationError for one that protects nobody, or whose sums are not what this device makes of its rates.
+    """
     table = manifest.lineage.get("plan")
-    return None if table is None else agreeable_plan(table)
+    if table is None:
+        return None
+    plan = agreeable_plan(table)
+    try:
+        require_recomputed(plan)
+    except ConfigError as error:
+        raise VerificationError(f"The release's privacy plan cannot be: {error}") from None
+    return plan
 
 
 def training_of_release(manifest: Manifest) -> TrainingConfig:

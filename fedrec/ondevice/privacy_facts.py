@@ -17,7 +17,7 @@ from fedrec.privacy.gaussian import (
     mu_without_amplification,
 )
 from fedrec.privacy.plan import PrivacyPlan
-from fedrec.privacy.spends import Spend, Spending, spend_of
+from fedrec.privacy.spends import Spend, Spending, skellams, spend_of
 
 # What an entry of delta means before a plan was agreed to.
 _USUAL_DELTA = 1e-6
@@ -80,7 +80,9 @@ def privacy_facts(store: Store, *, latest: int = 10) -> PrivacyFacts:
     spending = tuple(Counter(spend_of(entry) for entry in entries).items())
     segments = any(entry["unit"] == "SEGMENT" for entry in entries)
     paid = {entry["token"] for entry in entries if entry["kind"] != "metrics"}
-    words = _words(len(paid), mu_without_amplification(spending), _epsilon(spending, delta), delta, segments=segments)
+    # Of Skellam noise a Gaussian's figure is no bound.
+    mu = None if skellams(spending) else mu_without_amplification(spending)
+    words = _words(len(paid), mu, _epsilon(spending, delta), delta, segments=segments)
     return PrivacyFacts(
         epsilon=_epsilon(spending, delta),
         exact=exact_epsilon(spending, delta=delta) is not None,
@@ -112,7 +114,7 @@ def _epsilon(spending: Spending, delta: float) -> float:
     return math.ceil(epsilon_without_amplification(spending, delta=delta) * _HUNDREDTHS) / _HUNDREDTHS
 
 
-def _words(count: int, mu: float, epsilon: float, delta: float, *, segments: bool) -> str:
+def _words(count: int, mu: float | None, epsilon: float, delta: float, *, segments: bool) -> str:
     """One paragraph for the person, without a formula.
 
     segments: the unit is what was done within one fixed interval; a whole person is not bounded then.

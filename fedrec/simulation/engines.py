@@ -1,6 +1,7 @@
 """How a simulation asks its clients: in a loop, or through Flower's messages in this process."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from flwr.app import Context
 
@@ -35,9 +36,14 @@ def flower_engine(workbench: Workbench, folder: RunFolder) -> Engine:
 
 def participant(workbench: Workbench, folder: RunFolder, number: int) -> Participant:
     """A simulated client in rounds under masks."""
+    return participant_in(workbench, folder.client(number), number)
+
+
+def participant_in(workbench: Workbench, folder: Path, number: int) -> Participant:
+    """The same; folder: its own."""
     seed = workbench.scenario.seed
     return Participant(
-        client=_client(workbench, folder, number),
+        client=workbench.client(number, folder),
         number=number,
         identity=identity_of(number, seed=seed),
         directory=directory_of(len(workbench.members), seed=seed),

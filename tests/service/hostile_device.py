@@ -28,6 +28,7 @@ def hostile_app(rng: random.Random) -> ClientApp:
     """Answers every message with garbage, or not at all."""
     app = ClientApp()
 
+    @app.train("secure")
     @app.train()
     def train(message: Message, _: Context) -> Message:
         if rng.random() < 0.2:
@@ -40,7 +41,7 @@ def hostile_app(rng: random.Random) -> ClientApp:
 def main() -> None:
     """Take part until killed. Arguments: the device, HOST:PORT, the authority's certificate."""
     device, address, authority = sys.argv[1:]
-    taking_part.build_client_app = lambda _: hostile_app(random.Random(1))  # noqa: S311  # type: ignore[assignment]
+    taking_part.build_client_app = lambda *_: hostile_app(random.Random(1))  # noqa: S311  # type: ignore[assignment]
     with Store.open(Path(device)) as store:
         server = Server(address=address, authority=Path(authority))
         take_part(store, server, stop=threading.Event(), told=lambda what, facts: print(what, facts, flush=True))

@@ -23,6 +23,10 @@ _LEAVES = {
     "central": (
         "A clipped change of the shared model leaves the device; the server, which has to be trusted, adds the noise."
     ),
+    "distributed": (
+        "A clipped change of the shared model leaves the device under a mask, with its share of the noise: the server "
+        "learns the sum of many devices alone, as long as enough of them are honest."
+    ),
     "local": "A change of the shared model leaves the device with all of its noise on it; nobody has to be trusted.",
 }
 
