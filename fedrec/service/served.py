@@ -8,7 +8,8 @@ def require_served(scenario: Scenario) -> None:
     """Raise ConfigError for what only a simulation can run: it has everybody's data, and a service has nobody's."""
     if scenario.privacy.mode == "none":
         raise ConfigError(
-            'privacy.mode is "none", and a device takes part only under a plan. Use "central" or "local".'
+            'privacy.mode is "none", and a device takes part only under a plan. '
+            'Use "distributed", "central" or "local".'
         )
     if scenario.privacy.noise != "system":
         raise ConfigError('privacy.noise = "seeded" can be reproduced from the seed. Use "system".')

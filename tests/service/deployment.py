@@ -35,7 +35,7 @@ server_optimizer = "fedavg"
 server_rate = 1.0
 release_every = 1
 [privacy]
-mode = "central"
+mode = "{mode}"
 unit = "USER"
 clip_norm = 0.5
 noise_multiplier = {noise}
@@ -44,18 +44,24 @@ participations = {cap}
 [evaluation]
 baselines = []
 non_private_twin = false
+[secure_aggregation]
+drop_out = 0.25
+corruption = 0.0
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is deployed. cap: participations of a client."""
+    """What is deployed. mode: where the noise is added; a cohort under masks may lose one of four. cap: participations
+    of a client.
+    """
 
     devices: int = 4
     rounds: int = 3
     cap: int = 3
     noise: float = 4.0
     timeout: float = 60.0
+    mode: str = "central"
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -90,7 +96,8 @@ class Deployment:
         settings.write_text(text)
         scenario = self.root / "scenario.toml"
         plan = self.plan
-        scenario.write_text(SCENARIO.format(rounds=plan.rounds, cap=plan.cap, noise=plan.noise, timeout=plan.timeout))
+        given = {name: getattr(plan, name) for name in ("rounds", "cap", "noise", "timeout", "mode")}
+        scenario.write_text(SCENARIO.format(**given))
         self.fedrec("server", "add-catalogue", self.service.path, self.world, "--scenario", scenario, "--as", CATALOGUE)
 
     def fedrec(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,7 @@
 """A service under faults drawn at random: it comes back by itself, and every draw of noise is paid for.
 
-How many faults over how many rounds, and from which seed, is in the environment; `make chaos` draws 50 over 20.
+How many faults over how many rounds, from which seed, and in which modes, is in the environment; `make chaos` draws 50
+over 20. Under masks a round is five exchanges with each device, and the hostile one takes the drop-out that it bears.
 """
 
 import json
@@ -29,6 +30,7 @@ from tests.service.wire import Wire
 FAULTS = int(os.environ.get("FEDREC_CHAOS_FAULTS", "12"))
 ROUNDS = int(os.environ.get("FEDREC_CHAOS_ROUNDS", "6"))
 SEED = int(os.environ.get("FEDREC_CHAOS_SEED", str(time.time_ns() % 1_000_000)))
+MODES = os.environ.get("FEDREC_CHAOS_MODES", "central distributed").split()
 HONEST = 4
 DISK = "400m"
 
@@ -53,10 +55,12 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", "-l", folder], check=False)
 
 
-def test_a_service_under_faults_pays_for_every_release_and_comes_back_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_a_service_under_faults_pays_for_every_release_and_comes_back_by_itself(tmp_path: Path, mode: str) -> None:
     rng = random.Random(SEED)  # noqa: S311
     # A client that answers is charged for every attempt that a fault undid.
-    plan = Plan(devices=HONEST + 1, rounds=ROUNDS, cap=ROUNDS + FAULTS + 10, noise=20.0, timeout=30.0)
+    cap = ROUNDS + FAULTS + 10
+    plan = Plan(devices=HONEST + 1, rounds=ROUNDS, cap=cap, noise=20.0, timeout=30.0, mode=mode)
     with ExitStack() as stack:
         mounted = stack.enter_context(small_disk(tmp_path / "disk"))
         deployment = Deployment(tmp_path, plan, service=tmp_path / "disk" / "service")
@@ -85,7 +89,7 @@ def test_a_service_under_faults_pays_for_every_release_and_comes_back_by_itself(
         happened = let_happen(
             Faults(deployment, service, devices, wire, small_disk=mounted, clock=clock), rng, deployment
         )
-        print(json.dumps({"seed": SEED, "faults": happened, "starts": service.starts}))
+        print(json.dumps({"seed": SEED, "mode": mode, "faults": happened, "starts": service.starts}))
         until(lambda: len(deployment.rounds()) == ROUNDS, within=900, what=f"{ROUNDS} rounds (seed {SEED})")
         until(lambda: newest_round(deployment) == ROUNDS, within=300, what=f"the last release is served (seed {SEED})")
         deployment.fedrec("client", "update", folders[0], *deployment.source)
