@@ -83,10 +83,10 @@ def test_attempts_of_a_stored_reply_that_depend_on_it_are_noticed(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_client_whose_code_tells_that_training_broke_is_noticed(mode):
-    def unguarded(self, kind, task, plan, source):
-        return self._vector(kind, task, plan, source, self.examples())
+    def unguarded(self, instruction, source):
+        return self._vector(instruction, source, self.examples())
 
-    with replaced(Client, "_contribution", unguarded):
+    with replaced(Client, "contribution", unguarded):
         assert "reply_alike" in failed(mode)
 
 
