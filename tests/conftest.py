@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 for name, value in {
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -14,5 +14,5 @@ for name, value in {
     os.environ.setdefault(name, value)
 
 # How long an example takes is the machine's business: a test never asserts a time.
-settings.register_profile("fedrec", deadline=None)
+settings.register_profile("fedrec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fedrec")
