@@ -149,7 +149,10 @@ class SecureClient:
         return self._once(Stage.ACKNOWLEDGE, request, self._acknowledge)
 
     def reveal(self, request: bytes) -> bytes:
-        """Of each neighbour that drew this client, one share: a survivor's of its seed, a dropped one's of its key."""
+        """Of each neighbour that drew this client, one share: a survivor's of its seed, a dropped one's of its key.
+
+        The client's own secrets of this session are forgotten with that.
+        """
         return self._once(Stage.REVEAL, request, self._reveal)
 
     def _once(self, stage: Stage, request: bytes, work: Callable[[bytes], _Done]) -> bytes:
@@ -263,7 +266,7 @@ class SecureClient:
         self._require_enough(self._peers(state).heard(found.survived, "survived"))
         seeds = {other: state.held[other][SHARE_BYTES:] for other in state.vouched if other in state.held}
         masks = {other: shares[:SHARE_BYTES] for other, shares in state.held.items() if other not in survivors}
-        return packed(RevealAnswer(seed_shares=seeds, mask_shares=masks), self._address), state
+        return packed(RevealAnswer(seed_shares=seeds, mask_shares=masks), self._address), state.forgotten()
 
     def _peers(self, state: ClientState) -> Peers:
         return Peers(

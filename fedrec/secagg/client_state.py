@@ -47,6 +47,18 @@ class ClientState:
         mask, cipher = KeyPair.fresh().private, KeyPair.fresh().private
         return cls(terms=terms, mask_private=mask, cipher_private=cipher, seed=secrets.token_bytes(KEY_BYTES))
 
+    def forgotten(self) -> Self:
+        """What is left after the last answer: it can be given again, and no masked input can be laid open with it."""
+        none = bytes(KEY_BYTES)
+        return type(self)(
+            terms=self.terms,
+            mask_private=none,
+            cipher_private=none,
+            seed=none,
+            answers=self.answers,
+            roster=self.roster,
+        )
+
     @property
     def neighbours(self) -> list[int]:
         """Those that the client masks with, ascending: drawn by it and still there, or drawing it."""

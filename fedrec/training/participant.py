@@ -78,11 +78,16 @@ class Participant:
             Stage.REVEAL: secure.reveal,
         }
         answer = stages[stage](request)
-        self._keep(instruction, replace(kept, state=secure.pack()))
+        # The words have gone out when their server asks on: they are forgotten, as the keys are after the last answer.
+        self._keep(instruction, replace(kept, state=secure.pack(), words=None))
         return MaskedReply(client=self.number, answer=answer)
 
     def _masked(self, secure: SecureClient, kept: Kept, instruction: Instruction, request: bytes) -> MaskedReply:
         try:
+            if kept.words is None and secure.stage in (Stage.REVEAL, None):
+                raise RefusedError(
+                    "This client's words of this round have gone out and are forgotten. Ask for the next."
+                )
             secure.require_maskable(request)
             words, attempts = self.words(instruction) if kept.words is None else (kept.words, kept.attempts)
             answer = secure.masked(request, words)

@@ -11,11 +11,14 @@ import pytest
 from fedrec.errors import ProtocolError, RefusedError
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.statement import check_client_ledgers
+from fedrec.secagg.client_state import ClientState
+from fedrec.secagg.keys import Session
 from fedrec.secagg.terms import Stage
+from fedrec.secagg.wire import Address, unpacked
 from fedrec.training.client import Instruction
 from fedrec.training.client_records import FolderRecords
 from fedrec.training.masking import MaskedReply
-from fedrec.training.participant import Participant
+from fedrec.training.participant import Kept, Participant
 from tests.federation.masked_fleets import CLIENTS, Fleet, a_masked_plan, gone, gone_after, quiet
 from tests.training.central_worlds import PowerCutError
 
@@ -284,6 +287,31 @@ def test_what_a_client_paid_for_is_charged_by_its_server_although_nothing_was_se
     assert (record["replies"], record["failures"]) == (CLIENTS - 1, {"RefusedError": 1})
     assert 5 in ledger(fleet)[0]["participants"]
     require_ledgers_agree(fleet)
+
+
+def test_a_client_forgets_its_words_and_its_keys_when_its_round_is_over(tmp_path: Path) -> None:
+    """Whoever takes a device later, and kept what it had sent, lays no update open."""
+    kept: dict[Stage, Kept] = {}
+    asked: list[tuple[Instruction, bytes]] = []
+
+    def noting(inner: Participant, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        answer = inner.answer(instruction, stage, request)
+        kept[stage] = Kept.unpack(inner.client.records.session(instruction.token) or b"")
+        if stage is Stage.MASK:
+            asked.append((instruction, request))
+        return answer
+
+    fleet = Fleet(path=tmp_path, answers={(1, stage): noting for stage in Stage})
+    fleet.run()
+    assert [stage for stage in Stage if kept[stage].words is not None] == [Stage.MASK]
+    address = Address(session=Session(run="run", round=1, token=asked[0][0].token).id, client=1)
+    states = [unpacked(ClientState, kept[stage].state, address) for stage in Stage]
+    for secret in (states[0].mask_private, states[0].cipher_private, states[0].seed, *states[3].keys.values()):
+        assert secret not in kept[Stage.REVEAL].state
+    assert not states[-1].held
+    again = fleet.participant(1).answer(asked[0][0], Stage.MASK, asked[0][1])
+    assert (again.answer, again.code, again.attempts) == (b"", "RefusedError", 1)
+    assert len(read_events(fleet.folder.client(1) / "ledger.jsonl")) == 1
 
 
 def test_a_session_that_was_paid_for_and_forgotten_is_not_begun_again(tmp_path: Path) -> None:

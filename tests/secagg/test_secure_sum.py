@@ -170,11 +170,15 @@ def test_clients_that_restart_between_stages_give_the_same_sum_and_the_same_byte
     inputs = cohort.inputs()
     asked = _requests(cohort, inputs, 2)
     assert cohort.server.result().words.tolist() == plain_sum(inputs, clients=cohort.roster.clients, bits=18)
+    masking = asked.pop(Stage.MASK)
     for stage, request in asked.items():
         before = cohort.answer(2, stage, request, inputs)
         cohort.clients[2] = cohort.restarted(2)
         assert cohort.answer(2, stage, request, inputs) == before
     assert cohort.clients[2].stage is None
+    # Its keys are forgotten with the last answer.
+    with pytest.raises(RefusedError):
+        cohort.answer(2, Stage.MASK, masking, inputs)
 
 
 @pytest.mark.parametrize("restart", [False, True])
