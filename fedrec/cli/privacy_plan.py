@@ -15,6 +15,7 @@ from fedrec.reporting.privacy.words import epsilon_words
 from fedrec.secagg.planning import SecureSchedule, secure_schedule
 
 if TYPE_CHECKING:
+    from fedrec.privacy.accounting import Epsilon
     from fedrec.privacy.spends import Spending
 
 _DELTAS = tuple(10.0**-power for power in range(3, 11))
@@ -130,16 +131,17 @@ def answer(schedule: Schedule | SecureSchedule, *, noise_multiplier: float, delt
             for at, value in epsilon_curve(spending, sorted({*_DELTAS, delta}, reverse=True))
             if math.isfinite(value)
         ],
-        **_summed(schedule, noise_multiplier),
+        **_summed(schedule, epsilon, noise_multiplier),
     }
 
 
-def _summed(schedule: Schedule | SecureSchedule, noise_multiplier: float) -> dict[str, Any]:
+def _summed(schedule: Schedule | SecureSchedule, epsilon: "Epsilon", noise_multiplier: float) -> dict[str, Any]:
     """What a sum under masks is made of; empty for a schedule without."""
     if not isinstance(schedule, SecureSchedule):
         return {}
     found = schedule.secure_sum(noise_multiplier)
     return {
+        "epsilon_published": _four_or_none(epsilon.published if math.isfinite(epsilon.published or 0.0) else None),
         "cohort": found.clients,
         "n_min": found.least_honest,
         "failure": found.failure,
@@ -245,8 +247,10 @@ def _opinions(found: dict[str, Any], figure: Callable[[str], str]) -> list[tuple
             ("epsilon by PRV, an upper bound", figure("cross_check")),
             ("epsilon by RDP, an upper bound", figure("epsilon_rdp")),
         ]
+    finite = found["epsilon_published"] is not None
     return [
         ("epsilon of Gaussian noise of that size, by RDP", figure("cross_check")),
+        *([("epsilon by the published bound, at whole orders", figure("epsilon_published"))] * finite),
         ("honest clients in any sum, n_min", f"{found['n_min']} of {found['cohort']}"),
         ("probability of a smaller sum, per participation", f"{found['failure']:.2g}"),
         ("what the sampler is wrong by, per participation", f"{found['total_variation']:.2g}"),

@@ -198,8 +198,8 @@ class PrivacyPlan:
         told = self.secure_sum
         return (
             f"at least {told.least_honest} honest clients are in any sum that the server can learn, of a cohort of "
-            f"{told.clients} of which at most {100 * told.corruption:g}% collude with it; {100 * told.drop_out:g}% may "
-            "drop out"
+            f"{told.clients}; as many of all clients as {100 * told.corruption:g}% of a cohort may collude with "
+            f"it; {100 * told.drop_out:g}% of a cohort may drop out"
         )
 
     def sampling_text(self) -> str:

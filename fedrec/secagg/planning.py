@@ -7,7 +7,7 @@ from fedrec.errors import ConfigError
 from fedrec.privacy.plan import SecureSum
 from fedrec.privacy.spends import Spending
 from fedrec.privacy_config import SecureAggregationConfig
-from fedrec.secagg.planned import secure_sum_for
+from fedrec.secagg.planned import parameters_of, secure_sum_for
 
 _MOST = 10**4
 
@@ -45,15 +45,17 @@ class SecureSchedule:
 
     def assumptions(self) -> list[str]:
         """What has to be true for the figures to hold, and what they leave out; one sentence each."""
-        least = self.secure_sum(0.0).least_honest
+        summed = self.secure_sum(0.0)
+        least, corrupt = summed.least_honest, parameters_of(summed).corrupt
         return [
             "Adjacency is zero-out of one unit: one client's whole update, clipped to an L2 norm of at most clip_norm "
             "and rounded within a bound that is accounted, or zeros in its place; replacing it by another costs "
             "epsilon_replace_one.",
             "Known participation: everybody may know in which rounds a client took part; it enforces the cap of "
             f"{self.participations} itself; the server's draw of cohorts amplifies nothing.",
-            f"At most {self.corruption:.0%} of a cohort of {self.clients} collude with the server: then any sum that "
-            f"it can learn holds the noise of at least {least} honest clients, whom it cannot tell apart.",
+            f"At most {corrupt} of all clients collude with the server, {self.corruption:.0%} of a cohort of "
+            f"{self.clients}: it draws the cohorts and may ask its friends. Then any sum that it can learn holds the "
+            f"noise of at least {least} honest clients, whom it cannot tell apart.",
             "Secret noise: each client adds Skellam noise of variance (noise_multiplier x clip_norm)^2 / "
             f"{least}, from the operating system's randomness; with seeded noise nothing holds.",
             "Delta includes that a small sum may come about after all, and what the sampler may be wrong by.",

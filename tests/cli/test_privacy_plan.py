@@ -14,7 +14,17 @@ from fedrec.privacy.spends import GaussianSpend
 from tests.cli.commands import fedrec, fedrec_process
 
 KEYS = {"epsilon", "delta", "noise_multiplier", "accountant", "cross_check", "assumptions"}
-SUMMED = {"cohort", "n_min", "failure", "total_variation", "grid_steps", "bits", "share_variance", "size"}
+SUMMED = {
+    "epsilon_published",
+    "cohort",
+    "n_min",
+    "failure",
+    "total_variation",
+    "grid_steps",
+    "bits",
+    "share_variance",
+    "size",
+}
 EXTRA = {"epsilon_replace_one", "zcdp_rho", "gdp_mu", "epsilon_rdp", "mode", "participations", "curve"}
 
 
@@ -219,6 +229,7 @@ def test_noise_of_many_clients_together_is_told_by_rdp_beside_the_gaussians() ->
     assert found.keys() == KEYS | EXTRA | SUMMED
     assert found["accountant"].startswith("RDP (Skellam bound")
     assert found["cross_check"] <= found["epsilon"] == found["epsilon_rdp"] <= 1.01 * found["cross_check"]
+    assert found["epsilon"] <= found["epsilon_published"] <= 1.1 * found["epsilon"]
     assert (found["mode"], found["cohort"], found["n_min"]) == ("distributed", 20, 16)
     assert found["zcdp_rho"] is found["gdp_mu"] is None
     assert 2**14 <= found["grid_steps"] <= 2**16 and 16 <= found["bits"] <= 32
@@ -227,7 +238,7 @@ def test_noise_of_many_clients_together_is_told_by_rdp_beside_the_gaussians() ->
 def test_the_table_of_a_sum_under_masks_says_what_it_rests_on() -> None:
     shown = plan(TOGETHER)
     assert "16 of 20" in shown and "Skellam" in shown and "bits of a word" in shown
-    assert "At most 10% of a cohort of 20 collude" in " ".join(shown.split())
+    assert "At most 2 of all clients collude with the server, 10% of a cohort of 20" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(("epsilon", "participations"), [(8, 10), (20, 100), (0.5, 1)])
