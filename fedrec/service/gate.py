@@ -14,7 +14,7 @@ from fedrec.service.clock import Clock, duration
 from fedrec.service.config import RoundsConfig
 from fedrec.service.schedule import next_start
 from fedrec.service.standing import Standing
-from fedrec.training.cohort import Readiness
+from fedrec.training.drawing import Readiness
 
 
 class StoppedError(RefusedError):

@@ -21,8 +21,8 @@ from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import Seal, require_sealed
 from fedrec.release import signing_key
 from fedrec.training.aggregation import ServerState
-from fedrec.training.cohort import Readiness
 from fedrec.training.collecting import Engine
+from fedrec.training.drawing import Readiness
 from fedrec.training.recipe import Recipe
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.server_round import RoundResult, RoundServer

@@ -18,9 +18,9 @@ from fedrec.privacy.randomness import noise_source
 from fedrec.training.aggregation import ServerState, UpdateSum
 from fedrec.training.blocks import Block, Task, blocks_of
 from fedrec.training.client import Instruction
-from fedrec.training.cohort import Begun, Cohorts
 from fedrec.training.collecting import Collected, Engine, Until, ask
 from fedrec.training.contribution import released_metrics, released_prior
+from fedrec.training.drawing import Begun, Cohorts
 from fedrec.training.masking import Masking, masked_sum
 from fedrec.training.payment import pay, settle
 from fedrec.training.recipe import Recipe, draw_seed

@@ -15,7 +15,7 @@ from fedrec.service.config import RoundsConfig
 from fedrec.service.gate import Gate, StoppedError
 from fedrec.service.logs import open_log
 from fedrec.service.standing import Standing
-from fedrec.training.cohort import Readiness
+from fedrec.training.drawing import Readiness
 from tests.service.clocks import FakeClock
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from fedrec.privacy.ledger import Ledger, read_events
 from fedrec.privacy.plan import PopularityRelease, PrivacyPlan
 from fedrec.privacy.statement import participations
 from fedrec.training.client import Reply
-from fedrec.training.cohort import Cohorts, Readiness
+from fedrec.training.drawing import Cohorts, Readiness
 from fedrec.training.run_folder import RunFolder
 from tests.small_worlds import a_central_plan
 from tests.training.central_worlds import PLAN, SIZE, Crowd, PowerCutError, a_recipe, run, some_hooks
