@@ -14,11 +14,11 @@ import numpy as np
 from fedrec.data.sequences import Floats, History, Ints, first_targets
 from fedrec.model.history import usual_ratings
 
-_DAY = 86_400
+DAY = 86_400
 # Nobody's example is made of more entries, or owns more items: otherwise one enormous history would
 # exhaust the memory of a hub for everybody. Real people stay below: the most active person of
 # MovieLens (ml-latest-small) has 2,698 entries.
-_MOST = 4096
+MOST_ENTRIES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def units_of(history: History, shape: Shape) -> Iterator[History]:
     if shape.unit == "USER":
         yield history
         return
-    segment = history.times // (shape.segment_days * _DAY)
+    segment = history.times // (shape.segment_days * DAY)
     for value in np.unique(segment):
         yield history.take(segment == value)
 
@@ -74,7 +74,7 @@ def make_example(history: History, tower: Reader, shape: Shape, *, items: int) -
     positions = positions[positions > 0][-shape.positions :]
     if not len(positions):
         return None
-    most = max(_MOST, shape.positions)
+    most = max(MOST_ENTRIES, shape.positions)
     positions = positions[positions > positions[-1] - most]
     # First positives are every owned item once, the latest last.
     own = np.unique(history.rows[aimed & (history.rows < items)][-most:])

@@ -1,0 +1,136 @@
+"""The local steps of many clients at once, plain or private."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedrec.config import TrainingConfig
+from fedrec.errors import UnsafeUpdateError
+from fedrec.model.layout import FlatAdapter
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.randomness import RandomSource
+from fedrec.training.cohort_model import CohortModel, Side
+from fedrec.training.padding import Padded
+
+# What Opacus adds to a norm before it divides by it.
+_CLIP_MARGIN = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Local training from one shared adapter. negatives: (S,) rows that a round's losses share, None for all.
+
+    Updates are (C, P) in the model's precision, one row for each client of a batch.
+    """
+
+    model: CohortModel
+    training: TrainingConfig
+    adapter: FlatAdapter
+    negatives: Tensor | None
+
+    def plain(self, batch: Padded) -> Tensor:
+        """Steps along the mean loss of each client's units; zeros for a client without any."""
+        counts = (batch.members < len(batch)).sum(1)
+        shares = _to_units((1 / counts.clamp(min=1)).to(self.model.items.dtype), batch)
+        update = self._zeros(batch)
+        for step in range(self.training.steps):
+            sides = self._sides(batch, update if step else None)
+            update -= self.training.learning_rate * self._summed(sides, shares, batch)
+        return update
+
+    def private(self, batch: Padded, plan: PrivacyPlan, sources: Sequence[RandomSource]) -> Tensor:
+        """DP-SGD as Opacus does it: secret coins for the units of each step, each clipped, their sum noised.
+
+        sources: of each client. Source: Abadi et al. 2016, arXiv:1607.00133.
+        """
+        if plan.local is None:
+            raise UnsafeUpdateError(f"A plan of mode {plan.mode} has no private steps. Train plainly and clip.")
+        update = self._zeros(batch)
+        counts = (batch.members < len(batch)).sum(1).tolist()
+        rate = self.training.learning_rate / plan.local.expected_batch
+        noise_std = plan.noise_multiplier * plan.clip_norm
+        for step in range(plan.local.steps):
+            coins = [
+                source.coins(count, probability=plan.local.sampling_rate)
+                for source, count in zip(sources, counts, strict=True)
+            ]
+            heads = torch.from_numpy(np.concatenate(coins)).to(update)
+            sides = self._sides(batch, update if step else None)
+            norms, sound = self._norms(sides)
+            weights = heads * (plan.clip_norm / (norms + _CLIP_MARGIN)).clamp(max=1.0)
+            noise = np.stack([self._noise(source, noise_std) for source in sources])
+            update -= rate * (
+                self._summed(_silenced(sides, sound), weights, batch) + torch.from_numpy(noise).to(update)
+            )
+        return update
+
+    def _noise(self, source: RandomSource, noise_std: float) -> np.ndarray:
+        shapes = self.model.layout.shapes
+        return np.concatenate([source.gaussian(int(np.prod(shape)), noise_std=noise_std) for shape in shapes])
+
+    def _zeros(self, batch: Padded) -> Tensor:
+        return self.model.items.new_zeros((batch.clients, self.model.layout.size))
+
+    def _sides(self, batch: Padded, update: Tensor | None) -> dict[str, Side]:
+        """The gradients of all units at the shared adapter, or at each client's own."""
+        flat = torch.from_numpy(self.adapter).to(self.model.items)
+        if update is not None:
+            flat = _to_units(flat + update, batch)
+        sizes = [int(np.prod(shape)) for shape in self.model.layout.shapes]
+        pieces = torch.split(flat, sizes, dim=-1)
+        adapter = {
+            name: piece.reshape(*piece.shape[:-1], *shape)
+            for name, shape, piece in zip(self.model.layout.names, self.model.layout.shapes, pieces, strict=True)
+        }
+        return self.model.gradients(batch, adapter, heads=self.training.heads, negatives=self.negatives)
+
+    def _summed(self, sides: Mapping[str, Side], weights: Tensor, batch: Padded) -> Tensor:
+        """(C, P) each client's weighted sum of its units' gradients."""
+        whole = batch.members.shape[1] == 1 and len(batch) == batch.clients
+        parts = []
+        for side in sides.values():
+            left, right = side.left * weights[:, None, None], side.right
+            if not whole:
+                left, right = _gathered(left, batch), _gathered(right, batch)
+            parts.append((left.mT @ right).flatten(1))
+        return torch.cat(parts, dim=1)
+
+    def _norms(self, sides: Mapping[str, Side]) -> tuple[Tensor, Tensor]:
+        """(E,) the norm of each unit's whole gradient, and whether it is finite."""
+        squares = torch.stack([_square_norm(side) for side in sides.values()]).sum(0)
+        sound = squares.isfinite()
+        return squares.where(sound, 0.0).clamp(min=0).sqrt(), sound
+
+
+def _square_norm(side: Side) -> Tensor:
+    """(E,) the squared Frobenius norm of left^T right, by the products of positions where these are fewer."""
+    left, right = side.left, side.right
+    positions, (out, inner) = left.shape[1], (left.shape[2], right.shape[2])
+    if positions * (out + inner) < out * inner:
+        return ((left @ left.mT) * (right @ right.mT)).sum((1, 2))
+    return (left.mT @ right).square().sum((1, 2))
+
+
+def _silenced(sides: Mapping[str, Side], sound: Tensor) -> dict[str, Side]:
+    """The gradients, with zeros for a unit whose own is not finite: no weight makes that nothing."""
+    if bool(sound.all()):
+        return dict(sides)
+    lost = ~sound[:, None, None]
+    return {
+        name: Side(side.left.masked_fill(lost, 0.0), side.right.masked_fill(lost, 0.0)) for name, side in sides.items()
+    }
+
+
+def _to_units(values: Tensor, batch: Padded) -> Tensor:
+    """(E, ...) what belongs to each unit's client, of (C, ...)."""
+    counts = (batch.members < len(batch)).sum(1)
+    return values.repeat_interleave(counts, dim=0)
+
+
+def _gathered(rows: Tensor, batch: Padded) -> Tensor:
+    """(C, U P, ...) all positions of a client side by side, of (E, P, ...)."""
+    nobody = rows.new_zeros((1, *rows.shape[1:]))
+    return torch.cat([rows, nobody])[batch.members].flatten(1, 2)

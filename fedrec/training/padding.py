@@ -1,0 +1,102 @@
+"""Units side by side as tensors, padded to the longest of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fedrec.data.sequences import Ints
+from fedrec.training.packing import Units
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Padded:
+    """E units of C clients; P positions, L entries read and M own positives at most, U units of a client at most.
+
+    members: (C, U) the units of each client, E for none. rows: (E, L) of the vectors that are read; weights: (E, L).
+    ages: (E, P, L) how long before a position an entry was; past: (E, P, L) its weight there, 0 for what is to come.
+    targets, usual: (E, P). intents, ratings: (E, P), 0 without a label. aimed, felt, rated: (E, P) each position's
+    part of the mean over its unit's own targets, intents or ratings; 0 where it has none. own: (E, M), N for none.
+    """
+
+    members: Tensor
+    rows: Tensor
+    ages: Tensor
+    past: Tensor
+    targets: Tensor
+    usual: Tensor
+    intents: Tensor
+    ratings: Tensor
+    aimed: Tensor
+    felt: Tensor
+    rated: Tensor
+    own: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def clients(self) -> int:
+        """How many clients they are of, C."""
+        return len(self.members)
+
+
+def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: str) -> Padded:
+    """Units whose owners are 0 to `clients` - 1 as tensors. items: size of the catalogue N."""
+    rows, weights = _spread(units.rows, units.reads), _spread(units.weights, units.reads)
+    positions = _spread(units.positions, units.starts)
+    # An entry that says nothing about the taste must not age the ones that do.
+    said = np.cumsum(weights > 0, axis=1)
+    seen = np.take_along_axis(np.pad(said, ((0, 0), (1, 0))), positions, axis=1)
+    ages = np.maximum(seen[:, :, None] - said[:, None, :], 0)
+    past = np.where(np.arange(rows.shape[1]) < positions[:, :, None], weights[:, None, :], 0.0)
+    intents, ratings = (_spread(each, units.starts, fill=np.nan) for each in (units.intents, units.ratings))
+
+    def real(values: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device=device, dtype=dtype)
+
+    def whole(values: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
+
+    return Padded(
+        members=whole(_members(units.owner, clients=clients)),
+        rows=whole(rows),
+        ages=whole(ages),
+        past=real(past),
+        targets=whole(_spread(units.targets, units.starts)),
+        usual=real(_spread(units.usual, units.starts)),
+        intents=real(np.nan_to_num(intents)),
+        ratings=real(np.nan_to_num(ratings)),
+        aimed=real(_parts(_spread(units.aims, units.starts) > 0)),
+        felt=real(_parts(~np.isnan(intents))),
+        rated=real(_parts(~np.isnan(ratings))),
+        own=whole(_spread(units.own, units.owns, fill=items)),
+    )
+
+
+def _spread(values: Array, starts: Ints, *, fill: float = 0) -> Array:
+    """(E, longest): each unit's values in a row of its own, from the left.
+
+    >>> _spread(np.array([7, 8, 9]), np.array([0, 1, 3])).tolist()
+    [[7, 0], [8, 9]]
+    """
+    lengths = np.diff(starts)
+    wide = np.full((len(lengths), int(lengths.max(initial=0))), fill, dtype=values.dtype)
+    wide[np.arange(wide.shape[1]) < lengths[:, None]] = values
+    return wide
+
+
+def _parts(known: Array) -> Array:
+    """Each known position's part of a mean over its row."""
+    parts: Array = known / np.maximum(known.sum(1, keepdims=True), 1)
+    return parts
+
+
+def _members(owner: Ints, *, clients: int) -> Array:
+    counts = np.bincount(owner, minlength=clients)
+    return _spread(np.arange(len(owner)), np.concatenate([[0], np.cumsum(counts)]), fill=len(owner))
