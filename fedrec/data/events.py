@@ -26,6 +26,10 @@ NEGATIVE_KINDS = frozenset({Kind.SKIP, Kind.HIDE, Kind.BLOCK})
 TEXT_KINDS = frozenset({Kind.SEARCH, Kind.COMMENT})
 COMMITTED_KINDS = frozenset({Kind.LIKE, Kind.SAVE, Kind.SHARE, Kind.PURCHASE})
 
+# From where on a rating, and a share finished, say that a person meant it.
+LIKED_RATING = 4.0
+FINISHED = 0.8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -44,7 +48,7 @@ class Event:
     context: str | None = None
 
 
-def intent_label(kind: Kind, value: float | None, *, liked_rating: float = 4.0) -> float | None:
+def intent_label(kind: Kind, value: float | None, *, liked_rating: float = LIKED_RATING) -> float | None:
     """Whether the person meant it (1), did not (0), or left it open (None).
 
     >>> intent_label(Kind.PURCHASE, None), intent_label(Kind.RATE, 2.0), intent_label(Kind.VIEW, None)
@@ -57,5 +61,5 @@ def intent_label(kind: Kind, value: float | None, *, liked_rating: float = 4.0) 
     if kind is Kind.RATE and value is not None:
         return float(value >= liked_rating)
     if kind is Kind.PLAY and value is not None:
-        return float(value >= 0.8)
+        return float(value >= FINISHED)
     return None

@@ -48,9 +48,23 @@ def first_targets(history: History) -> Bools:
 
     Training asks per privacy unit, so that one unit's entries never decide about another's.
     """
-    first = np.zeros(len(history), dtype=np.bool_)
-    places = np.flatnonzero(history.targets)
-    first[places[np.unique(history.rows[places], return_index=True)[1]]] = True
+    return first_of_each(np.zeros(len(history), dtype=np.int64), history.rows, history.targets)
+
+
+def first_of_each(owner: Ints, rows: npt.NDArray[np.integer], targets: Bools) -> Bools:
+    """(L,) whether an entry is the first positive on its item among those of its owner.
+
+    >>> first_of_each(np.array([0, 0, 1]), np.array([7, 7, 7]), np.array([True, True, True])).tolist()
+    [True, False, True]
+    """
+    places = np.flatnonzero(targets)
+    # Stable: of the positives of one owner on one item the earliest stays first.
+    order = np.lexsort((rows[places], owner[places]))
+    places = places[order]
+    new = np.ones(len(places), dtype=np.bool_)
+    new[1:] = (rows[places[1:]] != rows[places[:-1]]) | (owner[places[1:]] != owner[places[:-1]])
+    first = np.zeros(len(targets), dtype=np.bool_)
+    first[places[new]] = True
     return first
 
 

@@ -1,16 +1,14 @@
 """Leave-one-out by time: which entry of each history is held out for validation, which for test."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from fedrec.data.dataset import Dataset
-from fedrec.data.entries import DEFAULT_WEIGHTS, PositiveRule, kind_weights
-from fedrec.data.events import TEXT_KINDS, Kind, intent_label
-from fedrec.data.sequences import History, Ints, Sequences, first_targets
+from fedrec.data.entries import PositiveRule
+from fedrec.data.packing import Packing, held_out_places, offsets_of
+from fedrec.data.sequences import History, Ints, Sequences, first_of_each
 from fedrec.errors import DataError
 
 
@@ -56,74 +54,37 @@ def load_sequences(
     so that file order cannot leak.
     Events of an item that the catalogue lacks are left out, except for their text.
     """
-    rule = positives or PositiveRule()
-    catalogue = dataset.catalogue()["item_id"]
-    rows = pl.DataFrame({"item_id": catalogue, "row": np.arange(len(catalogue))})
-    frame = (dataset.events().collect() if user_ids is None else dataset.user_events(user_ids)).join(
-        rows, on="item_id", how="left", maintain_order="left"
-    )
-    frame = frame.with_columns(pl.col("text").is_not_null().and_(pl.col("kind").is_in(list(TEXT_KINDS))).alias("query"))
-    frame = frame.filter(pl.col("query") | pl.col("row").is_not_null())
-    texts = frame.filter(pl.col("query"))["text"].unique(maintain_order=True).to_list()
-    text_rows = pl.DataFrame(
-        {"text": pl.Series(texts, dtype=pl.String), "text_row": np.arange(len(texts)) + len(catalogue)}
-    )
-    frame = frame.join(text_rows, on="text", how="left", maintain_order="left").with_columns(
-        pl.when("query").then("text_row").otherwise("row").alias("row")
-    )
-    _require_known_kinds(frame)
-    ties = [_tie(seed, *names) for names in frame.select("user_id", "item_id", "text", "kind").iter_rows()]
-    frame = frame.with_columns(pl.Series("tie", ties, dtype=pl.UInt64)).sort("user_id", "timestamp", "tie")
-    frame = _mark_targets(frame, rule)
-    scale = kind_weights(weights or {})
-    intents = [intent_label(Kind(kind), value) for kind, value in frame.select("kind", "value").iter_rows()]
-    counts = frame.group_by("user_id", maintain_order=True).len()
+    packing = Packing.of(dataset, positives=positives or PositiveRule(), weights=weights or {}, seed=seed)
+    packed = packing.pack(dataset.events().collect() if user_ids is None else dataset.user_events(user_ids))
+    if not len(packed.user_ids):
+        raise DataError("No event is of an item in the catalogue or holds a text. Import the data again.")
     return Sequences(
-        user_ids=counts["user_id"].to_list(),
-        offsets=np.concatenate([[0], np.cumsum(counts["len"].to_numpy())]).astype(np.int64),
-        entries=History(
-            rows=frame["row"].to_numpy().astype(np.int64),
-            times=frame["timestamp"].to_numpy().astype(np.int64),
-            weights=frame["kind"].replace_strict(scale, return_dtype=pl.Float32).to_numpy(),
-            targets=frame["target"].to_numpy().astype(np.bool_),
-            intents=np.array([np.nan if label is None else label for label in intents], dtype=np.float32),
-            ratings=frame.select(pl.when(pl.col("kind") == Kind.RATE).then("value"))["value"]
-            .cast(pl.Float32)
-            .fill_null(float("nan"))
-            .to_numpy(),
-        ),
-        items=len(catalogue),
-        texts=texts,
+        user_ids=packed.user_ids,
+        offsets=offsets_of(packed.lengths),
+        entries=packed.entries,
+        items=packing.items,
+        texts=list(packing.texts),
     )
 
 
 def leave_one_out(sequences: Sequences) -> Split:
     """Hold out the last target of each user for test and the one before it for validation."""
-    validation = np.full(sequences.users, -1, dtype=np.int64)
-    test = validation.copy()
-    for user in range(sequences.users):
-        places = np.flatnonzero(first_targets(sequences.of(user)))
-        if len(places) >= 3:
-            validation[user], test[user] = places[-2], places[-1]
-    return Split(sequences, validation, test)
+    entries = sequences.entries
+    return Split(sequences, *held_out_places(np.diff(sequences.offsets), entries.rows, entries.targets))
 
 
-def _mark_targets(frame: pl.DataFrame, rule: PositiveRule) -> pl.DataFrame:
-    positive = pl.col("kind").is_in(list(rule.kinds)) & ~pl.col("query")
-    for kind, least in ((Kind.RATE, rule.min_rating), (Kind.PLAY, rule.min_finished)):
-        if least is not None:
-            positive &= (pl.col("kind") != kind) | (pl.col("value") >= least).fill_null(False)
-    return frame.with_columns(positive.alias("target"))
-
-
-def _tie(seed: int, *names: str | None) -> int:
-    """Orders equal times by what the event itself holds: nobody else's events may reorder a history."""
-    digest = hashlib.blake2b("\x1f".join((str(seed), *(name or "" for name in names))).encode(), digest_size=8)
-    return int.from_bytes(digest.digest(), "big")
-
-
-def _require_known_kinds(frame: pl.DataFrame) -> None:
-    if frame.is_empty():
-        raise DataError("No event is of an item in the catalogue or holds a text. Import the data again.")
-    if not frame["kind"].is_in(list(DEFAULT_WEIGHTS)).all():
-        raise DataError(f"The events hold kinds other than {', '.join(DEFAULT_WEIGHTS)}. Import the data again.")
+def train_counts(split: Split, *, people: int = 65_536) -> Ints:
+    """How many users chose each item in training: (N,); `people` are counted at a time."""
+    sequences = split.sequences
+    counts = np.zeros(sequences.items, dtype=np.int64)
+    for first in range(0, sequences.users, people):
+        offsets = sequences.offsets[first : first + people + 1]
+        lengths, held = np.diff(offsets), split.validation_at[first : first + people]
+        user = np.repeat(np.arange(len(lengths)), lengths)
+        part = slice(int(offsets[0]), int(offsets[-1]))
+        rows = sequences.entries.rows[part]
+        position = np.arange(len(user)) - (offsets[:-1] - offsets[0])[user]
+        end = np.where(held < 0, lengths, held)[user]
+        kept = sequences.entries.targets[part] & (position < end) & (rows < sequences.items)
+        counts += np.bincount(rows[first_of_each(user, rows, kept)], minlength=sequences.items)
+    return counts

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
-from fedrec.data.sequences import History, Ints
+from fedrec.data.sequences import History
 from fedrec.data.splits import Split
 
 # A float32 sum cannot see weights below this share of the newest entry's.
@@ -29,11 +29,6 @@ def train_matrix(split: Split) -> Any:
     matrix.sum_duplicates()
     matrix.data[:] = 1.0
     return matrix
-
-
-def train_counts(split: Split) -> Ints:
-    """How many users chose each item in training: (N,)."""
-    return np.asarray(train_matrix(split).sum(axis=0)).ravel().round().astype(np.int64)
 
 
 def decayed(histories: Sequence[History], *, width: int, decay: float) -> Any:

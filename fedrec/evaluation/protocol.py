@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedrec.data.sequences import History, Ints
-from fedrec.data.splits import Split
+from fedrec.data.splits import Split, train_counts
 from fedrec.errors import DataError
 from fedrec.evaluation.beyond_accuracy import coverage, diversity, long_tail_share, novelty, top_items
-from fedrec.evaluation.interactions import train_counts
 from fedrec.evaluation.metrics import (
     Doubles,
     Estimate,

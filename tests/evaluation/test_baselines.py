@@ -8,7 +8,7 @@ import pytest
 from fedrec.data.dataset import Dataset
 from fedrec.data.importers.movielens import import_movielens
 from fedrec.data.importers.user_keys import write_key
-from fedrec.data.splits import Split, leave_one_out, load_sequences
+from fedrec.data.splits import Split, leave_one_out, load_sequences, train_counts
 from fedrec.errors import ConfigError
 from fedrec.evaluation.baselines import (
     NAMES,
@@ -22,7 +22,7 @@ from fedrec.evaluation.baselines import (
 )
 from fedrec.evaluation.baselines.ease import ItemSpace, UserSpace
 from fedrec.evaluation.baselines.item_knn import Similarity
-from fedrec.evaluation.interactions import decayed, train_counts, train_matrix
+from fedrec.evaluation.interactions import decayed, train_matrix
 from fedrec.evaluation.protocol import paired_difference
 from tests.real_data import latest_small
 

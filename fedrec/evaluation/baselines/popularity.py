@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedrec.data.sequences import Floats, History
-from fedrec.data.splits import Split
-from fedrec.evaluation.interactions import train_counts
+from fedrec.data.splits import Split, train_counts
 
 
 @dataclass(frozen=True, slots=True)
