@@ -54,8 +54,8 @@ def require_sealed(ledger: Path, heads: set[str], seal: Path, key: Ed25519Public
     heads: every head that the ledger has had, the empty one's included.
     """
     head = sealed_head(seal, key)
-    # A seal is written after its entry: the ledger may be ahead of it by one, never behind.
-    if head is None and len(heads) > 2:
+    # A ledger is sealed before its first entry and after each: it may be ahead of its seal, never behind.
+    if head is None and len(heads) > 1:
         raise VerificationError(
             f"{seal} is missing. Restore ledger and seal from a copy; a ledger is never without it."
         )

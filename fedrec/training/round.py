@@ -59,9 +59,12 @@ def run_rounds(
     key: vouches for the ledger; the run's own, made on first use, if None.
     """
     key = key or signing_key(folder.signing_key)
-    with Ledger(folder.ledger, seal=Seal(folder.seal, key)) as ledger:
+    seal = Seal(folder.seal, key)
+    with Ledger(folder.ledger, seal=seal) as ledger:
         state = folder.state() or start
         require_sealed(folder.ledger, ledger.hashes, folder.seal, key.public_key())
+        # An entry whose seal a kill prevented is sealed now, and an empty ledger before its first.
+        seal(ledger.head)
         _require_whole(ledger, folder, state)
         server = RoundServer(folder=folder, engine=engine, recipe=recipe, ledger=ledger)
         server.settle(state)
