@@ -1,7 +1,7 @@
 """Everybody's history as packed arrays: what models train on and what evaluation holds out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ def first_of_each(owner: Ints, rows: npt.NDArray[np.integer], targets: Bools) ->
 class Sequences:
     """Every user's history, packed: user u owns entries offsets[u] to offsets[u + 1].
 
-    entries: a History over all users, end to end. items: size of the catalogue N.
+    entries: a History over all users, end to end, in memory or mapped from the disk. items: size of the catalogue N.
     texts: the distinct query texts; text t is row N + t.
     """
 
@@ -87,5 +87,7 @@ class Sequences:
         return len(self.offsets) - 1
 
     def of(self, user: int) -> History:
-        """The history of one user, as views."""
-        return self.entries.take(slice(int(self.offsets[user]), int(self.offsets[user + 1])))
+        """The history of one user, as views; of rows that are kept in fewer bytes, a copy."""
+        history = self.entries.take(slice(int(self.offsets[user]), int(self.offsets[user + 1])))
+        wide = history.rows.astype(np.int64, copy=False)
+        return history if wide is history.rows else replace(history, rows=wide)

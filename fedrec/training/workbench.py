@@ -7,14 +7,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from fedrec.config import DataConfig, Scenario
 from fedrec.data.dataset import Dataset
 from fedrec.data.entries import PositiveRule
+from fedrec.data.packed import LARGE, open_split
 from fedrec.data.sequences import Floats, Ints, Sequences
-from fedrec.data.splits import Split, leave_one_out, load_sequences
+from fedrec.data.splits import Split, leave_one_out, load_sequences, train_counts
 from fedrec.model.build import encoder_path
 from fedrec.model.catalogue_index import encode_queries, index_for
 from fedrec.model.scorer import ModelScorer
@@ -77,6 +79,27 @@ class Workbench(Foundation):
         return ModelScorer(self.model.base, window=self.scenario.model.window, batch=batch)
 
 
+class Members(Sequence[Ints]):
+    """The users of each client: so many in turn of `order` (U,), of the last one those that are left."""
+
+    def __init__(self, order: Ints, size: int) -> None:
+        self._order = order
+        self._size = size
+
+    def __len__(self) -> int:
+        return -(-len(self._order) // self._size)
+
+    @overload
+    def __getitem__(self, client: int) -> Ints: ...
+    @overload
+    def __getitem__(self, client: slice) -> list[Ints]: ...
+    def __getitem__(self, client: int | slice) -> Ints | list[Ints]:
+        if isinstance(client, slice):
+            return [self[each] for each in range(*client.indices(len(self)))]
+        start = range(len(self))[client] * self._size
+        return self._order[start : start + self._size]
+
+
 def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = None) -> Workbench:
     """Load a data set and build the scenario's model on it."""
     dataset = Dataset.open(data)
@@ -108,22 +131,20 @@ def open_workbench(scenario: Scenario, data: Path, progress: Progress | None = N
 
 
 def split_of(dataset: Dataset, config: DataConfig, *, seed: int) -> Split:
-    """The histories of a data set with two entries of each held out."""
+    """The histories of a data set with two entries of each held out; of a large one they stay on the disk."""
     rule = PositiveRule(kinds=config.positive_kinds, min_rating=config.min_rating, min_finished=config.min_finished)
+    if dataset.info.events >= LARGE:
+        return open_split(dataset, positives=rule, weights=config.kind_weights, seed=seed)
     return leave_one_out(load_sequences(dataset, positives=rule, weights=config.kind_weights, seed=seed))
 
 
-def _members(sequences: Sequences, scenario: Scenario) -> list[Ints]:
+def _members(sequences: Sequences, scenario: Scenario) -> Members:
     """Spread users over clients by a seeded shuffle."""
     seed = int.from_bytes(hashlib.sha256(f"members|{scenario.seed}".encode()).digest()[:8], "big")
-    order = np.random.default_rng(seed).permutation(sequences.users)
-    size = scenario.data.users_per_client
-    return [order[start : start + size] for start in range(0, len(order), size)]
+    return Members(np.random.default_rng(seed).permutation(sequences.users), scenario.data.users_per_client)
 
 
 def _counted(split: Split) -> Floats:
     """(N,) log popularity, counted on training data."""
-    parts = [split.train(user) for user in range(split.sequences.users)]
-    rows = np.concatenate([np.unique(part.rows[part.targets]) for part in parts])
-    counted: Floats = np.log1p(np.bincount(rows, minlength=split.sequences.items)).astype(np.float32)
+    counted: Floats = np.log1p(train_counts(split)).astype(np.float32)
     return counted
