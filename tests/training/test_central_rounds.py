@@ -13,6 +13,7 @@ from fedrec.privacy.chain import GENESIS
 from fedrec.privacy.ledger import ledger_head, read_events
 from fedrec.privacy.plan import PopularityRelease
 from fedrec.privacy.randomness import noise_source
+from fedrec.privacy.seal import Seal
 from fedrec.privacy.statement import composed_epsilon, participations
 from tests.small_worlds import a_central_plan
 from tests.training.central_worlds import (
@@ -389,3 +390,19 @@ def test_a_run_does_not_go_on_with_a_chain_that_was_written_anew(tmp_path):
     with pytest.raises(VerificationError, match="cut off or rewritten"):
         run(tmp_path, Crowd(), a_recipe(rounds=3))
     assert other.round == 2
+
+
+def test_a_run_goes_on_after_two_power_cuts_before_its_first_seals(tmp_path):
+    """An entry is on the disk before its seal: whoever opens the ledger next seals it."""
+    for _ in range(2):
+        sealed = Seal.__call__
+        calls = iter((sealed, cut))
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(PowerCutError):
+            patch.setattr(Seal, "__call__", lambda seal, head, calls=calls: next(calls)(seal, head))
+            run(tmp_path, Crowd(), a_recipe())
+    state, folder = run(tmp_path, Crowd(), a_recipe())
+    assert (state.round, len(read_events(folder.ledger))) == (1, 3)
+
+
+def cut(*_):
+    raise PowerCutError
