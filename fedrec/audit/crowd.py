@@ -25,7 +25,7 @@ from fedrec.privacy.ledger import read_events
 from fedrec.privacy_config import CorrelatedNoiseConfig, Mode, PopularityConfig, ReleasedMetricsConfig
 from fedrec.secagg.planned import plan_of
 from fedrec.training.aggregation import ServerState
-from fedrec.training.client import Instruction, Reply
+from fedrec.training.client import Instruction, Replies, Reply
 from fedrec.training.collecting import Engine
 from fedrec.training.examples import Example, Shape, examples_of
 from fedrec.training.recipe import Recipe
@@ -96,6 +96,8 @@ class RecordingEngine:
             (reply,) = self.engine.collect(instruction, [client], timeout=timeout)
         except Exception as error:
             return Reply(client=client, code=type(error).__name__)
+        if isinstance(reply, Replies):
+            raise TypeError("An audit asks one client at a time.")
         return reply
 
 

@@ -9,7 +9,7 @@ from fedrec.data.sequences import Floats, History, Ints
 
 USUAL_RATING = 3.5
 # A mean of few ratings is pulled towards the usual one as if these had come before.
-_PRIOR_RATINGS = 3.0
+PRIOR_RATINGS = 3.0
 
 
 def decay_weights(entry_weights: Floats, positions: Ints, *, decays: Sequence[float]) -> Floats:
@@ -47,5 +47,5 @@ def usual_ratings(history: History) -> Floats:
     known = ~np.isnan(history.ratings)
     total = np.concatenate([[0.0], np.cumsum(np.where(known, history.ratings, 0.0))])
     count = np.concatenate([[0], np.cumsum(known)])
-    pulled: Floats = ((total + _PRIOR_RATINGS * USUAL_RATING) / (count + _PRIOR_RATINGS)).astype(np.float32)
+    pulled: Floats = ((total + PRIOR_RATINGS * USUAL_RATING) / (count + PRIOR_RATINGS)).astype(np.float32)
     return pulled

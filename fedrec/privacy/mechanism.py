@@ -30,6 +30,23 @@ def clip_update(update: Vector, *, clip_norm: float) -> Doubles:
     return rows
 
 
+def bounded_sum(updates: Vector, *, clip_norm: float | None) -> Doubles:
+    """(P,) the float64 sum over (C, P) of what `clip_update` makes of each row, or of the rows where there is no bound.
+
+    >>> bounded_sum(np.array([[3.0, 4.0], [0.0, 0.5]]), clip_norm=1.0).tolist()
+    [0.6, 1.3]
+    """
+    rows: Doubles = np.array(updates, dtype=np.float64)
+    if clip_norm is None:
+        whole: Doubles = rows.sum(axis=0)
+        return whole
+    norms = np.sqrt(np.vecdot(rows, rows))
+    if not np.isfinite(norms).all():
+        raise UnsafeUpdateError("An update is not finite. It cannot be clipped and is not counted.")
+    total: Doubles = (clip_norm / np.maximum(norms, clip_norm)) @ rows
+    return total
+
+
 def noised_sum(total: Doubles, *, noise_std: float, source: RandomSource) -> Doubles:
     """(P,) the sum plus independent Gaussian noise; draw it once, and only after it was paid for.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from fedrec.errors import ConfigError
 from fedrec.service.clock import Clock, duration
 from fedrec.service.standing import Standing
-from fedrec.training.client import Instruction, Reply
+from fedrec.training.client import Instruction, Replies, Reply
 from fedrec.training.collecting import Engine
 from fedrec.training.masking import Masked, Masking, MaskingEngine, Pay
 
@@ -22,13 +22,13 @@ class WatchedEngine:
         """The clients that can be drawn."""
         return self._engine.clients()
 
-    def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterator[Reply]:
+    def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterator[Reply | Replies]:
         """The replies of a cohort, counted; when the caller has enough, adding up begins."""
         number, replies, ends = instruction.round, 0, self._clock.steady() + timeout
         self._standing.say("asking", f"round {number} asks {len(cohort)} devices", round=number, replies=0)
         try:
             for reply in self._engine.collect(instruction, cohort, timeout=timeout):
-                replies += reply.update is not None
+                replies += len(reply.clients) if isinstance(reply, Replies) else reply.update is not None
                 left = duration(max(0.0, ends - self._clock.steady()))
                 message = (
                     f"round {number}: {replies} of {len(cohort)} devices that were asked have replied, {left} left"

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedrec.config import TrainingConfig
-from fedrec.data.sequences import Floats
+from fedrec.data.sequences import Floats, Ints
 from fedrec.errors import BudgetError, FedrecError, RefusedError
 from fedrec.model.layout import FlatAdapter, require_layout
 from fedrec.privacy.budget import Budget, EpsilonOf
@@ -66,6 +67,15 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replies:
+    """What several clients answer at once: a row of `updates` (C, P) each. attempts: (C,), see `Reply`."""
+
+    clients: Ints
+    updates: npt.NDArray[np.float32]
+    attempts: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """One client: its examples, its own privacy plan and budget, and its records.
 
@@ -91,7 +101,7 @@ class Client:
         spent nothing on this round; a fault after spending is a reply without an update.
         """
         self.require_sound(instruction)
-        if self.plan is not None and self.plan.mode == "distributed":
+        if self.plan is not None and self.plan.secure_sum is not None:
             raise RefusedError("The server asks for an update in clear. This client takes part under masks alone.")
         if self.plan is None:
             return Reply(client=self.id, update=self.learner.update(self.examples(), _task(instruction), self.training))
@@ -120,16 +130,7 @@ class Client:
 
     def require_sound(self, instruction: Instruction) -> None:
         """Refuse, before anything is paid for it, what the server alone decides."""
-        require_layout(self.learner.layout.hash, instruction.layout)
-        if instruction.plan != self.plan:
-            raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
-        noised = self.plan is not None and self.plan.mode == "central"  # by the server, which local mode has not
-        if instruction.task == "popularity" and not (noised and self.plan and self.plan.popularity):
-            raise RefusedError("The server asks for a popularity release that is not in the plan. Ask the operator.")
-        if np.abs(self.learner.layout.fitting(instruction.adapter)).max(initial=0.0) > _LARGEST_ENTRY:
-            raise RefusedError(f"The server's adapter has entries over {_LARGEST_ENTRY:g}. Ask the operator.")
-        if instruction.prior is not None:
-            self.learner.set_prior(instruction.prior)
+        require_sound(instruction, self.plan, self.learner)
 
     def contribution(self, instruction: Instruction, source: RandomSource | None) -> FlatAdapter:
         """What is sent; as if without data where making it fails, as the kind of a fault could tell of the data."""
@@ -206,3 +207,17 @@ class Client:
 
 def _task(instruction: Instruction) -> LocalTask:
     return LocalTask(adapter=instruction.adapter, negatives_seed=instruction.negatives_seed)
+
+
+def require_sound(instruction: Instruction, plan: PrivacyPlan | None, learner: Learner) -> None:
+    """Refuse what no client of this plan answers, and take over the prior that the others come with."""
+    require_layout(learner.layout.hash, instruction.layout)
+    if instruction.plan != plan:
+        raise RefusedError("The server's privacy plan is not the one that this client agreed to. Ask the operator.")
+    noised = plan is not None and plan.mode == "central"  # by the server, which local mode has not
+    if instruction.task == "popularity" and not (noised and plan and plan.popularity):
+        raise RefusedError("The server asks for a popularity release that is not in the plan. Ask the operator.")
+    if np.abs(learner.layout.fitting(instruction.adapter)).max(initial=0.0) > _LARGEST_ENTRY:
+        raise RefusedError(f"The server's adapter has entries over {_LARGEST_ENTRY:g}. Ask the operator.")
+    if instruction.prior is not None:
+        learner.set_prior(instruction.prior)

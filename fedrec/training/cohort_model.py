@@ -5,7 +5,7 @@ for each. Works in float32 and float64, on any torch device.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,10 +22,13 @@ from fedrec.training.padding import Padded
 # Trainable tensors by their names in the layout; with a leading axis one for each unit.
 Adapter = Mapping[str, Tensor]
 
+# The modules whose input is the summed history.
+_READ_TASTE = frozenset({"history_proj", "intent_proj", "rating_proj"})
+
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """A module's factors, a (r, in) and b (out, r), or (E, r, in) and (E, out, r). names: of those that are trained."""
+    """A module's factors: a (r, in) and b (out, r), or (E, r, in) and (E, out, r) where each unit has its own."""
 
     a: Tensor
     b: Tensor
@@ -41,35 +44,70 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A gradient in its factored form: of unit e it is left[e]^T right[e]. left: (E, P, out), right: (E, P, in)."""
+    """A gradient in its factored form: of unit e it is (left[e] + slopes[e] rows)^T right[e].
+
+    left: (E, P, out), right: (E, P, in). slopes: (E, P, S) and rows: (S, out), left apart where multiplying them
+    with `right` first takes fewer operations, or None.
+    """
 
     left: Tensor
     right: Tensor
+    slopes: Tensor | None = None
+    rows: Tensor | None = None
+
+    def silenced(self, lost: Tensor) -> "Side":
+        """With zeros for the units of (E,) `lost`: no weight makes nothing of what is not finite."""
+        where = lost[:, None, None]
+        slopes = None if self.slopes is None else self.slopes.masked_fill(where, 0.0)
+        return replace(
+            self, left=self.left.masked_fill(where, 0.0), right=self.right.masked_fill(where, 0.0), slopes=slopes
+        )
+
+    def square_norms(self) -> Tensor:
+        """(E,) of each unit's gradient, by the products of its positions (Gram) where these are fewer."""
+        positions, out, inner = self.left.shape[1], self.left.shape[2], self.right.shape[2]
+        if self.slopes is None and positions * (out + inner) < out * inner:
+            return ((self.left @ self.left.mT) * (self.right @ self.right.mT)).sum((1, 2))
+        return self.products(self.right).square().sum((1, 2))
+
+    def products(self, right: Tensor) -> Tensor:
+        """(E, out, in) each unit's gradient with `right` in place of its own."""
+        whole = self.left.mT @ right
+        if self.slopes is None or self.rows is None:
+            return whole
+        return whole + ((right.mT @ self.slopes) @ self.rows).mT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """A forward pass. taste, raw, query: (E, P, d)."""
+    """A forward pass. query: (E, P, d). targets: (E, P, d) the vectors of the targets.
+
+    lows: what each module reads, (E, P, r) in its own basis; inputs: (E, P, d) the same where the basis is trained.
+    """
 
     loras: Mapping[str, Lora]
-    taste: Tensor
-    raw: Tensor
     query: Tensor
+    targets: Tensor
+    lows: dict[str, Tensor]
+    inputs: dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortModel:
     """The frozen model. vectors: (N + T, d), items and query texts. items: (N, d). bases: the `a` of each module.
 
-    powers: (2, ages) what an entry of an age counts in the query, and in the taste.
+    projected: the vectors in the basis of each module that reads the taste, where it is frozen: a decayed sum of
+    projections is the projection of the sum. asked, liked: (ages,) what an entry counts in the query, and in the taste.
     """
 
     vectors: Tensor
     items: Tensor
     prior: Tensor
     scale: float
-    powers: Tensor
+    asked: Tensor
+    liked: Tensor
     bases: Mapping[str, Tensor]
+    projected: Mapping[str, Tensor]
     layout: Layout
 
     @classmethod
@@ -84,62 +122,92 @@ class CohortModel:
 
         ages = torch.arange(oldest + 1, dtype=torch.float64)
         powers = torch.tensor(tower.decays, dtype=torch.float64)[:, None] ** ages
-        weighted = torch.stack([tower.weights.double() @ powers, powers.sum(0) / len(powers) ** 0.5])
+        bases = {module_of(name): on(value) for name, value in model.peft.named_parameters() if ".lora_A." in name}
+        trained = {module_of(name) for name in model.layout.names if ".lora_A." in name}
+        vectors = on(tower.vectors)
         return cls(
-            vectors=on(tower.vectors),
+            vectors=vectors,
             items=on(_weight_of(base.items)),
             prior=on(base.prior),
             scale=base.scale,
-            powers=on(weighted),
-            bases={module_of(name): on(value) for name, value in model.peft.named_parameters() if ".lora_A." in name},
+            asked=on(base.scale * (tower.weights.double() @ powers)),
+            liked=on(powers.sum(0) / len(powers) ** 0.5),
+            bases=bases,
+            projected={name: vectors @ a.T for name, a in bases.items() if name in _READ_TASTE and name not in trained},
             layout=model.layout,
         )
 
     def forward(self, batch: Padded, adapter: Adapter) -> Pass:
         """What each position asks for."""
-        seen = (self.powers[:, batch.ages] * batch.past).movedim(0, 1).flatten(1, 2)
-        zero_shot, taste = (seen @ self.vectors[batch.rows]).chunk(2, dim=1)
-        loras = self._loras(adapter)
-        raw = self.scale * zero_shot
-        if lora := loras.get("history_proj"):
-            raw = raw + lora.low(taste) @ (self.scale * lora.b.mT)
-        query = raw
-        if lora := loras.get("item_proj"):
-            query = raw + lora.low(raw) @ lora.b.mT
-        return Pass(loras=loras, taste=taste, raw=raw, query=query)
+        read = functional.embedding(batch.rows, self.vectors)
+        query = (self.asked[batch.ages] * batch.past) @ read
+        given = Pass(
+            loras=self._loras(adapter),
+            query=query,
+            targets=functional.embedding(batch.targets, self.items),
+            lows={},
+            inputs={},
+        )
+        liked = self.liked[batch.ages] * batch.past
+        for name in _READ_TASTE & given.loras.keys():
+            if name in self.projected:
+                given.lows[name] = liked @ functional.embedding(batch.rows, self.projected[name])
+            else:
+                given.inputs[name] = liked @ read
+                given.lows[name] = given.loras[name].low(given.inputs[name])
+        if lora := given.loras.get("history_proj"):
+            query += given.lows["history_proj"] @ (self.scale * lora.b.mT)
+        for name in ("item_proj", "items"):
+            if lora := given.loras.get(name):
+                given.inputs[name] = given.query
+                given.lows[name] = lora.low(given.query)
+                if name == "item_proj":
+                    given = replace(given, query=given.query + given.lows[name] @ lora.b.mT)
+        return given
 
     def gradients(
         self, batch: Padded, adapter: Adapter, *, heads: Mapping[str, float], negatives: Tensor | None
     ) -> dict[str, Side]:
         """The gradient of each unit's loss, by the name of each trained tensor; None of a tensor that no head reads."""
         given = self.forward(batch, adapter)
-        wanted = torch.zeros_like(given.query)
         outputs: dict[str, Tensor] = {}
+        wanted = torch.zeros_like(given.targets)
+        slopes, rows = None, self.items if negatives is None else self.items[negatives]
         if weight := heads.get("next_item"):
-            pull, coefficients = self._next_item(batch, given, weight, negatives)
-            wanted += pull
-            if coefficients is not None:
-                outputs["items"] = coefficients
+            slopes, own = self._next_item(batch, given, weight, None if negatives is None else (negatives, rows))
+            wanted = own.unsqueeze(-1) * given.targets
+            if negatives is None:
+                outputs["items"] = slopes.scatter_add(-1, batch.targets.unsqueeze(-1), own.unsqueeze(-1))
+                if lora := given.loras.get("items"):
+                    wanted += lora.pull_back(outputs["items"])
+            if not self._is_left_apart(given):
+                wanted, slopes = wanted.add_(slopes @ rows), None
         if weight := heads.get("intent"):
             outputs["intent_proj"] = weight * self._intent(batch, given)
-            wanted += outputs["intent_proj"]
+            wanted = wanted + outputs["intent_proj"]
         if weight := heads.get("rating"):
             outputs["rating_proj"] = weight * self._rating(batch, given)
         outputs["item_proj"] = wanted
         if lora := given.loras.get("item_proj"):
             wanted = wanted + lora.pull_back(wanted)
-        outputs["history_proj"] = self.scale * wanted
-        return {name: self._side(name, given, outputs.get(module_of(name))) for name in self.layout.names}
+        outputs["history_proj"] = wanted
+        sides = {name: self._side(name, given, outputs.get(module_of(name))) for name in self.layout.names}
+        if slopes is None:
+            return sides
+        return {
+            name: replace(side, slopes=slopes, rows=rows) if module_of(name) == "history_proj" else side
+            for name, side in sides.items()
+        }
 
     def quality(self, batch: Padded, adapter: Adapter) -> tuple[Tensor, Tensor, Tensor]:
         """Each unit's mean next-item loss, how many targets were hits among ten, and how many it has; each (E,)."""
         given = self.forward(batch, adapter)
-        scores, target = self._all_scores(given), None
-        target = scores.gather(-1, batch.targets.unsqueeze(-1))
-        better = (scores > target).sum(-1)
-        others = scores.masked_fill_(self._own(batch).unsqueeze(1), -torch.inf)
-        cost = torch.logaddexp(target.squeeze(-1), others.logsumexp(-1)) - target.squeeze(-1)
-        counted = batch.aimed > 0
+        scores = self._all_scores(given)
+        target = scores.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1)
+        better = (scores[..., :-1] > target.unsqueeze(-1)).sum(-1)
+        self._leave_out_own_(scores, batch, None)
+        scores[..., -1] = target
+        cost, counted = scores.logsumexp(-1) - target, batch.aimed > 0
         return (cost * batch.aimed).sum(1), ((better < LIST_LENGTH) & counted).sum(1), counted.sum(1)
 
     def _loras(self, adapter: Adapter) -> dict[str, Lora]:
@@ -150,84 +218,82 @@ class CohortModel:
 
     def _side(self, name: str, given: Pass, outputs: Tensor | None) -> Side:
         module = module_of(name)
-        lora = given.loras[module]
-        inputs = {"item_proj": given.raw, "items": given.query}.get(module, given.taste)
+        lora, low = given.loras[module], given.lows[module]
         if outputs is None:
-            outputs = inputs.new_zeros((*inputs.shape[:2], lora.b.shape[-2]))
-        return Side(outputs, lora.low(inputs)) if "lora_B" in name else Side(outputs @ lora.b, inputs)
+            outputs = low.new_zeros((*low.shape[:2], lora.b.shape[-2]))
+        # The query that history_proj adds to is scaled.
+        scale = self.scale if module == "history_proj" else 1.0
+        return (
+            Side(outputs, scale * low) if "lora_B" in name else Side(scale * (outputs @ lora.b), given.inputs[module])
+        )
+
+    def _is_left_apart(self, given: Pass) -> bool:
+        """Whether what pulls at the query is needed in one product alone, and is cheaper there factor by factor."""
+        low = given.lows.get("history_proj")
+        if low is None or "item_proj" in given.loras or "history_proj" in given.inputs:
+            return False
+        positions, rank, width = low.shape[1], low.shape[2], given.query.shape[2]
+        return rank * (positions + width) < positions * width
 
     def _next_item(
-        self, batch: Padded, given: Pass, weight: float, negatives: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """(E, P, d) gradient with respect to the query, and (E, P, N) to every score; None of them where sampled."""
+        self, batch: Padded, given: Pass, weight: float, sampled: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient of the loss with respect to the others' scores, (E, P, S), and to the target's, (E, P).
+
+        sampled: (S,) the others among the catalogue's rows, and their vectors; None for all.
+        """
+        if sampled is not None:
+            negatives, rows = sampled
+            scores = self._scores(given.query, rows, self.prior[negatives])
+            scores[..., -1] = (given.query * given.targets).sum(-1) + self.prior[batch.targets]
+            self._leave_out_own_(scores, batch, negatives)
+        else:
+            scores = self._all_scores(given)
+            scores[..., -1] = scores.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1)
+            self._leave_out_own_(scores, batch, None)
+        likely = torch.softmax(scores, dim=-1)
         aimed = weight * batch.aimed
-        if negatives is not None:
-            rows, targets = self.items[negatives], self.items[batch.targets]
-            scores = given.query @ rows.T + self.prior[negatives]
-            target = (given.query * targets).sum(-1) + self.prior[batch.targets]
-            others, own = _softmax_(scores, target, self._own_among(batch, negatives), aimed)
-            return others @ rows + own.unsqueeze(-1) * targets, None
-        scores = self._all_scores(given)
-        target = scores.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1)
-        coefficients, own = _softmax_(scores, target, self._own(batch), aimed)
-        coefficients.scatter_add_(-1, batch.targets.unsqueeze(-1), own.unsqueeze(-1))
-        pull = coefficients @ self.items
-        if lora := given.loras.get("items"):
-            pull = pull + lora.pull_back(coefficients)
-        return pull, coefficients
+        likely *= aimed.unsqueeze(-1)
+        return likely[..., :-1], likely[..., -1] - aimed
 
     def _intent(self, batch: Padded, given: Pass) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: binary cross-entropy."""
-        targets = self.items[batch.targets]
         wanted = given.query
         if lora := given.loras.get("intent_proj"):
-            wanted = wanted + lora.low(given.taste) @ lora.b.mT
-        likely = functional.sigmoid((wanted * targets).sum(-1))
-        return ((likely - batch.intents) * batch.felt).unsqueeze(-1) * targets
+            wanted = wanted + given.lows["intent_proj"] @ lora.b.mT
+        likely = functional.sigmoid((wanted * given.targets).sum(-1))
+        return ((likely - batch.intents) * batch.felt).unsqueeze(-1) * given.targets
 
     def _rating(self, batch: Padded, given: Pass) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: squared error around the usual rating."""
-        targets = self.items[batch.targets]
         error = batch.usual - batch.ratings
         if lora := given.loras.get("rating_proj"):
-            error = error + ((lora.low(given.taste) @ lora.b.mT) * targets).sum(-1)
-        return (2 * error * batch.rated).unsqueeze(-1) * targets
+            error = error + ((given.lows["rating_proj"] @ lora.b.mT) * given.targets).sum(-1)
+        return (2 * error * batch.rated).unsqueeze(-1) * given.targets
 
     def _all_scores(self, given: Pass) -> Tensor:
-        """(E, P, N)."""
-        scores = given.query @ self.items.T
+        """(E, P, N + 1), the last of them free."""
+        scores = self._scores(given.query, self.items, self.prior)
         if lora := given.loras.get("items"):
-            scores += lora.low(given.query) @ lora.b.mT
-        scores += self.prior
+            scores[..., :-1] += given.lows["items"] @ lora.b.mT
         return scores
 
-    def _own(self, batch: Padded) -> Tensor:
-        """(E, N): which items are a unit's own positives."""
-        return self._marks(batch.own, len(self.items))
-
-    def _own_among(self, batch: Padded, rows: Tensor) -> Tensor:
-        """(E, S): which of these rows are a unit's own positives."""
-        place = rows.new_full((len(self.items) + 1,), len(rows))
-        place[rows] = torch.arange(len(rows), device=rows.device)
-        return self._marks(place[batch.own], len(rows))
-
     @staticmethod
-    def _marks(places: Tensor, size: int) -> Tensor:
-        marks = torch.zeros((len(places), size + 1), dtype=torch.bool, device=places.device)
-        return marks.scatter_(1, places, value=True)[:, :size]
+    def _scores(query: Tensor, rows: Tensor, prior: Tensor) -> Tensor:
+        """(E, P, S + 1) the scores of S vectors, and room for one more."""
+        scores = query.new_empty((*query.shape[:2], len(rows) + 1))
+        torch.addmm(prior, query.flatten(0, 1), rows.T, out=scores.flatten(0, 1)[:, :-1])
+        return scores
 
-
-def _softmax_(scores: Tensor, target: Tensor, mine: Tensor, aimed: Tensor) -> tuple[Tensor, Tensor]:
-    """The loss's gradient with respect to the others' scores, in their place, and to the target's own.
-
-    mine: (E, S) what is no other. aimed: (E, P) each position's part of the loss.
-    """
-    scores.masked_fill_(mine.unsqueeze(1), -torch.inf)
-    most = torch.maximum(scores.amax(-1), target)
-    others = scores.sub_(most.unsqueeze(-1)).exp_()
-    own = (target - most).exp_()
-    total = others.sum(-1) + own
-    return others.mul_((aimed / total).unsqueeze(-1)), aimed * (own / total - 1)
+    def _leave_out_own_(self, scores: Tensor, batch: Padded, rows: Tensor | None) -> None:
+        """A unit's own positives are none of the others: their scores become minus infinity."""
+        places = batch.own
+        if rows is not None:
+            place = rows.new_full((len(self.items) + 1,), len(rows))
+            place[rows] = torch.arange(len(rows), device=rows.device)
+            places = place[batch.own]
+        units, which = (places < scores.shape[-1] - 1).nonzero(as_tuple=True)
+        scores[units, :, places[units, which]] = -torch.inf
 
 
 def _weight_of(module: torch.nn.Module) -> Tensor:

@@ -89,48 +89,27 @@ class Steps:
 
     def _summed(self, sides: Mapping[str, Side], weights: Tensor, batch: Padded) -> Tensor:
         """(C, P) each client's weighted sum of its units' gradients."""
-        whole = batch.members.shape[1] == 1 and len(batch) == batch.clients
-        parts = []
-        for side in sides.values():
-            left, right = side.left * weights[:, None, None], side.right
-            if not whole:
-                left, right = _gathered(left, batch), _gathered(right, batch)
-            parts.append((left.mT @ right).flatten(1))
-        return torch.cat(parts, dim=1)
+        parts = [side.products(side.right * weights[:, None, None]).flatten(1) for side in sides.values()]
+        whole = torch.cat(parts, dim=1)
+        if batch.members.shape[1] == 1 and len(batch) == batch.clients:
+            return whole
+        return self._zeros(batch).index_add_(
+            0, _to_units(torch.arange(batch.clients, device=whole.device), batch), whole
+        )
 
     def _norms(self, sides: Mapping[str, Side]) -> tuple[Tensor, Tensor]:
         """(E,) the norm of each unit's whole gradient, and whether it is finite."""
-        squares = torch.stack([_square_norm(side) for side in sides.values()]).sum(0)
+        squares = torch.stack([side.square_norms() for side in sides.values()]).sum(0)
         sound = squares.isfinite()
         return squares.where(sound, 0.0).clamp(min=0).sqrt(), sound
 
 
-def _square_norm(side: Side) -> Tensor:
-    """(E,) the squared Frobenius norm of left^T right, by the products of positions where these are fewer."""
-    left, right = side.left, side.right
-    positions, (out, inner) = left.shape[1], (left.shape[2], right.shape[2])
-    if positions * (out + inner) < out * inner:
-        return ((left @ left.mT) * (right @ right.mT)).sum((1, 2))
-    return (left.mT @ right).square().sum((1, 2))
-
-
 def _silenced(sides: Mapping[str, Side], sound: Tensor) -> dict[str, Side]:
-    """The gradients, with zeros for a unit whose own is not finite: no weight makes that nothing."""
-    if bool(sound.all()):
-        return dict(sides)
-    lost = ~sound[:, None, None]
-    return {
-        name: Side(side.left.masked_fill(lost, 0.0), side.right.masked_fill(lost, 0.0)) for name, side in sides.items()
-    }
+    """The gradients, with zeros for a unit whose own is not finite."""
+    return dict(sides) if bool(sound.all()) else {name: side.silenced(~sound) for name, side in sides.items()}
 
 
 def _to_units(values: Tensor, batch: Padded) -> Tensor:
     """(E, ...) what belongs to each unit's client, of (C, ...)."""
     counts = (batch.members < len(batch)).sum(1)
     return values.repeat_interleave(counts, dim=0)
-
-
-def _gathered(rows: Tensor, batch: Padded) -> Tensor:
-    """(C, U P, ...) all positions of a client side by side, of (E, P, ...)."""
-    nobody = rows.new_zeros((1, *rows.shape[1:]))
-    return torch.cat([rows, nobody])[batch.members].flatten(1, 2)

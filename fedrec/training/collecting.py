@@ -4,14 +4,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fedrec.errors import OverNormError, UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.training.aggregation import UpdateSum
-from fedrec.training.client import Instruction, Reply
+from fedrec.training.client import Instruction, Replies, Reply
 
 # A client that says so has spent nothing; any other silence may have been paid for.
 UNSPENT_CODES = frozenset({"BudgetError", "RefusedError", "LayoutError"})
@@ -24,8 +24,8 @@ class Engine(Protocol):
         """Who can be drawn."""
         ...
 
-    def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterable[Reply]:
-        """The replies of a cohort, in its order where the engine has one; late ones are left out."""
+    def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterable[Reply | Replies]:
+        """The replies of a cohort, one by one or many at once; late ones are left out."""
         ...
 
 
@@ -69,42 +69,80 @@ def ask(
 
     Whoever has not replied when enough others have may have paid all the same, and is charged.
     """
-    failures: Counter[str] = Counter()
-    spent = set(cohort)
-    answered: set[int] = set()
-    interrupted: list[tuple[int, int]] = []
-    replies: dict[int, str] = {}
-    with _heard(engine.collect(instruction, cohort, timeout=until.timeout)) as heard:
-        for reply in heard:
-            code = _take(reply, total, answered, spent)
-            if not code and reply.update is not None:
-                replies[reply.client] = _digest(reply.update, instruction.plan)
-            if code:
-                failures[code] += 1
-            if reply.attempts > 1 and reply.client in spent and code != "duplicate":
-                interrupted += [(reply.client, attempt) for attempt in range(1, _believable(reply, instruction.plan))]
-            if code in UNSPENT_CODES and not reply.attempts:
-                spent.discard(reply.client)
+    heard = _Heard(instruction=instruction, total=total, spent=set(cohort))
+    with _closing(engine.collect(instruction, cohort, timeout=until.timeout)) as replies:
+        for reply in replies:
+            if isinstance(reply, Replies):
+                heard.take_all(reply, most=until.enough - total.count)
+            else:
+                heard.take(reply)
             if total.count >= until.enough:
                 break
-    if silent := len(cohort) - len(answered):
-        failures["not_needed" if total.count >= until.enough else "timeout"] = silent
+    if silent := len(cohort) - len(heard.answered):
+        heard.failures["not_needed" if total.count >= until.enough else "timeout"] = silent
     if total.empty_groups:
-        failures["empty_group"] = total.empty_groups
+        heard.failures["empty_group"] = total.empty_groups
     return Collected(
         round=instruction.round,
         token=instruction.token,
         cohort=cohort,
         total=total,
-        failures=failures,
-        spent=sorted(spent),
-        interrupted=interrupted,
-        replies=replies,
+        failures=heard.failures,
+        spent=sorted(heard.spent),
+        interrupted=heard.interrupted,
+        replies=heard.replies,
     )
 
 
+@dataclass(slots=True, kw_only=True)
+class _Heard:
+    """What came so far. spent: who may have paid."""
+
+    instruction: Instruction
+    total: UpdateSum
+    spent: set[int]
+    answered: set[int] = field(default_factory=set)
+    failures: Counter[str] = field(default_factory=Counter)
+    interrupted: list[tuple[int, int]] = field(default_factory=list)
+    replies: dict[int, str] = field(default_factory=dict)
+
+    def take(self, reply: Reply) -> None:
+        """Add a sound reply, and note what any other says."""
+        code = _take(reply, self.total, self.answered, self.spent)
+        if not code and reply.update is not None:
+            self.replies[reply.client] = _digest(reply.update, self.instruction.plan)
+        if code:
+            self.failures[code] += 1
+        if reply.client in self.spent and code != "duplicate":
+            self._note_attempts(reply.client, reply.attempts)
+        if code in UNSPENT_CODES and not reply.attempts:
+            self.spent.discard(reply.client)
+
+    def take_all(self, many: Replies, *, most: int) -> None:
+        """Add the sound ones of the first `most` replies; whoever is not among these is not heard."""
+        clients = many.clients[:most]
+        new = [client in self.spent and client not in self.answered for client in clients.tolist()]
+        clients, updates = clients[new], many.updates[:most][new]
+        sound = self.total.add_all(updates, clients=clients)
+        self.answered.update(clients.tolist())
+        if lost := int((~sound).sum()):
+            self.failures["unsound"] += lost
+        for client, attempts in zip(clients.tolist(), many.attempts[:most][new].tolist(), strict=True):
+            self._note_attempts(client, attempts)
+        plan = self.instruction.plan
+        self.replies |= {
+            client: _digest(update, plan)
+            for client, update in zip(clients[sound].tolist(), updates[sound], strict=True)
+        }
+
+    def _note_attempts(self, client: int, attempts: int) -> None:
+        if attempts > 1:
+            believed = _believable(attempts, self.instruction.plan)
+            self.interrupted += [(client, attempt) for attempt in range(1, believed)]
+
+
 @contextmanager
-def _heard(replies: Iterable[Reply]) -> Iterator[Iterable[Reply]]:
+def _closing(replies: Iterable[Reply | Replies]) -> Iterator[Iterable[Reply | Replies]]:
     """The replies; who hands them on is told at once when nobody listens any more."""
     try:
         yield replies
@@ -113,9 +151,9 @@ def _heard(replies: Iterable[Reply]) -> Iterator[Iterable[Reply]]:
             replies.close()
 
 
-def _believable(reply: Reply, plan: PrivacyPlan | None) -> int:
+def _believable(attempts: int, plan: PrivacyPlan | None) -> int:
     """The attempts that a reply claims, at most what an honest client would make."""
-    return min(reply.attempts, plan.limits.cap) if plan else 0
+    return min(attempts, plan.limits.cap) if plan else 0
 
 
 def _digest(update: FlatAdapter, plan: PrivacyPlan | None) -> str:

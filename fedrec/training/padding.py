@@ -93,7 +93,7 @@ def _spread(values: Array, starts: Ints, *, fill: float = 0) -> Array:
 
 def _parts(known: Array) -> Array:
     """Each known position's part of a mean over its row."""
-    parts: Array = known / np.maximum(known.sum(1, keepdims=True), 1)
+    parts: Array = known / np.maximum(known.sum(1, keepdims=True, dtype=np.float32), 1)
     return parts
 
 

@@ -96,6 +96,11 @@ class RunFolder:
             raise VerificationError(f"{file} is damaged. Restore it from a copy; devices know this run by it.")
         return found
 
+    @property
+    def population_ledger(self) -> Path:
+        """What clients paid that have no folders of their own."""
+        return self.path / "clients.jsonl"
+
     def client(self, client: int) -> Path:
         """Where a simulated client keeps what would be on its device."""
         return client_folder(self.path, client)

@@ -1,0 +1,123 @@
+"""What a simulated population has paid: one ledger for the clients of all its devices, and counts of it as arrays.
+
+It stands for a ledger on every device: a client's spending is what the entries say that it took part in.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedrec.data.sequences import Bools, Ints
+from fedrec.errors import BudgetError, RefusedError
+from fedrec.privacy.budget import Budget, EpsilonOf
+from fedrec.privacy.ledger import Ledger
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.spends import Spend
+from fedrec.training.blocks import Block
+from fedrec.training.client import Instruction
+from fedrec.training.run_folder import RunFolder
+
+_NEVER = np.iinfo(np.int64).min // 2
+
+
+class CohortRecords:
+    """Open on a run folder for as long as the run goes. clients: of the population.
+
+    Raises RefusedError where the clients of this run have ledgers of their own: another engine ran it.
+    """
+
+    def __init__(self, folder: RunFolder, *, clients: int) -> None:
+        if folder.client(0).parent.exists():
+            raise RefusedError(
+                f"{folder.path} was begun with an engine whose clients keep ledgers of their own. Resume it with that."
+            )
+        self._ledger = Ledger(folder.population_ledger)
+        self._clients = clients
+        self._taken: dict[str, Ints] = {}
+        self._last = np.full(clients, _NEVER)
+        for entry in self._ledger.entries:
+            self._count(entry)
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        self._ledger.close()
+
+    def taken(self, kind: str) -> Ints:
+        """(clients,) how often each has paid for releases of a kind."""
+        return self._taken.setdefault(kind, np.zeros(self._clients, dtype=np.int64))
+
+    def may_pay(
+        self,
+        cohort: Ints,
+        plan: PrivacyPlan,
+        instruction: Instruction,
+        blocks: Sequence[Block],
+        *,
+        budget: Budget | None,
+        now: float,
+        epsilon_of: EpsilonOf,
+    ) -> Bools:
+        """Which clients of a cohort cap, separation, rate limits and lifetime budget let take part."""
+        cap = plan.limits.cap if instruction.task == "update" else 1
+        able = self.taken(blocks[0].kind)[cohort] < cap
+        if plan.limits.separation > 1:
+            able &= np.abs(instruction.round - self._last[cohort]) >= plan.limits.separation
+        if budget is not None:
+            able &= self._within(cohort, budget, blocks, now=now, epsilon_of=epsilon_of)
+        return able
+
+    def pay(
+        self, clients: Ints, plan: PrivacyPlan, instruction: Instruction, blocks: Sequence[Block], **facts: Any
+    ) -> Ints:
+        """Put what these clients spend on the disk; returns which attempt at this round it is for each."""
+        attempts = 1 + self._attempts(clients, instruction.token, blocks[0].kind)
+        for block in blocks:
+            entry = {
+                **plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm),
+                "run": instruction.run,
+                "round": instruction.round,
+                "token": instruction.token,
+                **facts,
+                "bytes": 4 * block.size,
+                "participants": clients.tolist(),
+            }
+            self._ledger.append(entry)
+            self._count(entry)
+        return attempts
+
+    def _attempts(self, clients: Ints, token: str, kind: str) -> Ints:
+        known = [
+            np.asarray(e["participants"]) for e in self._ledger.entries if (e["token"], e["kind"]) == (token, kind)
+        ]
+        return np.sum([np.isin(clients, each) for each in known], axis=0, dtype=np.int64) + np.zeros_like(clients)
+
+    def _count(self, entry: Mapping[str, Any]) -> None:
+        who = np.asarray(entry["participants"], dtype=np.int64)
+        self.taken(entry["kind"])[who] += 1
+        if entry["kind"] == "update":
+            self._last[who] = entry["round"]
+
+    def _within(
+        self, cohort: Ints, budget: Budget, blocks: Sequence[Block], *, now: float, epsilon_of: EpsilonOf
+    ) -> Bools:
+        """Clients that paid for the same releases are asked about once."""
+        entries = self._ledger.entries
+        took = np.array([np.isin(cohort, entry["participants"]) for entry in entries], dtype=np.bool_)
+        patterns, which = np.unique(took.reshape(len(entries), len(cohort)), axis=1, return_inverse=True)
+        more = [block.spend for block in blocks]
+        room = [
+            _has_room(budget, [entries[at] for at in np.flatnonzero(pattern)], more, now=now, epsilon_of=epsilon_of)
+            for pattern in patterns.T
+        ]
+        return np.asarray(room, dtype=np.bool_)[which.reshape(-1)]
+
+
+def _has_room(
+    budget: Budget, entries: Sequence[Mapping[str, Any]], more: Sequence[Spend], *, now: float, epsilon_of: EpsilonOf
+) -> bool:
+    try:
+        budget.require_room(entries, more, now=now, epsilon_of=epsilon_of)
+    except BudgetError:
+        return False
+    return True
