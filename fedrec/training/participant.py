@@ -14,6 +14,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrec.errors import FedrecError, RefusedError
+from fedrec.model.layout import FlatAdapter
+from fedrec.privacy.randomness import RandomSource
 from fedrec.secagg.client import SecureClient
 from fedrec.secagg.masks import Words
 from fedrec.secagg.planned import require_recomputed
@@ -104,9 +106,7 @@ class Participant:
         client, source, masking = self.client, self.client.source_for(instruction.round), self._masking()
         client.require_sound(instruction)
         attempts = client.pay(instruction, guarantee=source.guarantee)
-        values = masking.ring.encode(client.contribution(instruction, source), source=source)
-        values += skellam(masking.variance).sample(len(values), source=source)
-        return masking.ring.to_words(values), attempts
+        return encoded(masking, client.contribution(instruction, source), source=source), attempts
 
     def _masking(self) -> Masking:
         masking = masking_of(self.client.plan, lambda: self.directory)
@@ -142,3 +142,10 @@ class Participant:
 
     def _keep(self, instruction: Instruction, kept: Kept) -> None:
         self.client.records.keep_session(instruction.token, kept.pack())
+
+
+def encoded(masking: Masking, vector: FlatAdapter, *, source: RandomSource) -> Words:
+    """A contribution on the grid, with its client's share of the noise."""
+    values = masking.ring.encode(vector, source=source)
+    values += skellam(masking.variance).sample(len(values), source=source)
+    return masking.ring.to_words(values)
