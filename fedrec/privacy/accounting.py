@@ -27,7 +27,8 @@ from fedrec.privacy.accountants import (
 )
 from fedrec.privacy.gaussian import epsilon_without_amplification, exact_epsilon
 from fedrec.privacy.renyi import renyi_epsilon
-from fedrec.privacy.spends import Spend, Spending, skellams, spend_of
+from fedrec.privacy.spends import Spend, Spending, skellams
+from fedrec.privacy.tally import Tally
 
 __all__ = [
     "ACCOUNTANT",
@@ -81,22 +82,14 @@ def composed(spends: Iterable[Spend]) -> Spending:
     counts: dict[Spend, int] = {}
     for spend in spends:
         counts[spend] = counts.get(spend, 0) + 1
-    return _grouped(counts)
+    return tuple(sorted(counts.items(), key=repr))
 
 
 def spending_by_client(events: Iterable[dict[str, Any]]) -> dict[int, Spending]:
     """Each client's composed spending, from the events of a server's ledger."""
-    counts: dict[int, dict[Spend, int]] = {}
-    for event in events:
-        spend = spend_of(event)
-        for client in event["participants"]:
-            own = counts.setdefault(client, {})
-            own[spend] = own.get(spend, 0) + 1
-    return {client: _grouped(own) for client, own in counts.items()}
-
-
-def _grouped(counts: dict[Spend, int]) -> Spending:
-    return tuple(sorted(counts.items(), key=repr))
+    tally = Tally.of(events)
+    distinct, which = tally.spendings()
+    return {client: distinct[place] for client, place in zip(tally.ids.tolist(), which.tolist(), strict=True)}
 
 
 def worst_epsilon(spendings: Iterable[Spending], *, delta: float) -> float:

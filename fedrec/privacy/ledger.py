@@ -15,6 +15,7 @@ from typing import Any, Self
 from fedrec.errors import RefusedError
 from fedrec.files import sync_folder
 from fedrec.privacy.chain import Chain
+from fedrec.privacy.tally import Tally
 
 
 class Ledger:
@@ -28,6 +29,7 @@ class Ledger:
 
     def __init__(self, path: Path, *, seal: Callable[[str], None] = lambda _: None) -> None:
         self._seal = seal
+        self._tally = Tally()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
         try:
@@ -59,6 +61,12 @@ class Ledger:
     def entries(self) -> list[dict[str, Any]]:
         """The events so far, oldest first."""
         return self._chain.events
+
+    @property
+    def tally(self) -> Tally:
+        """What each participant of a server's ledger was charged for so far."""
+        self._tally.read(self.entries)
+        return self._tally
 
     @property
     def head(self) -> str:

@@ -2,20 +2,18 @@
 
 import hashlib
 import secrets
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 
-from fedrec.privacy.accounting import Spending, spending_by_client
+from fedrec.data.sequences import Ints
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.plan import PrivacyPlan
-from fedrec.privacy.spends import Spend
+from fedrec.privacy.spends import Spend, Spending
 from fedrec.privacy.statement import composed_epsilon
+from fedrec.privacy.tally import Tally
 from fedrec.training.blocks import Block, blocks_of
 from fedrec.training.payment import complete, paid
 from fedrec.training.recipe import Recipe, draw_seed
@@ -88,8 +86,8 @@ class Cohorts:
             return list(self.connected())
         able = self._able(self.connected(), number, blocks)
         if pending and not self.recipe.masking:
-            allowed = set(able)
-            return [client for client in pending.cohort if client in allowed]
+            allowed = np.isin(np.asarray(pending.cohort, dtype=np.int64), able)
+            return [client for client, may in zip(pending.cohort, allowed, strict=True) if may]
         recipe = self.recipe
         return draw_cohort(able, size=recipe.federation.asked, seed=recipe.seed, labels=("cohort", number))
 
@@ -98,14 +96,17 @@ class Cohorts:
         found = self.folder.pending(number)
         return Begun(round=number, token=found["token"], cohort=found["cohort"], again=True) if found else None
 
-    def _able(self, connected: Sequence[int], number: int, blocks: Sequence[Block]) -> list[int]:
+    def _able(self, connected: Sequence[int], number: int, blocks: Sequence[Block]) -> Ints:
         """The clients that cap, separation and the lifetime budget leave."""
-        plan, budget, entries = self.recipe.plan, self.recipe.budget, self.ledger.entries
-        able = eligible(connected, plan, entries, round_number=number)
-        if plan is None or budget is None or budget.epsilon is None:
+        plan, budget, clients = self.recipe.plan, self.recipe.budget, _numbers(connected)
+        if plan is None:
+            return clients
+        tally = self.ledger.tally
+        able = eligible(clients, plan, tally, round_number=number)
+        if budget is None or budget.epsilon is None:
             return able
         more = [block.spend for block in blocks or blocks_of(plan, "update", size=0)]
-        return within_budget(able, entries, more, budget)
+        return within_budget(able, tally, more, budget)
 
     def _token(self, number: int) -> str:
         """Names an attempt at a round.
@@ -120,47 +121,42 @@ class Cohorts:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def draw_cohort(eligible: Sequence[int], *, size: int, seed: int, labels: Sequence[object]) -> list[int]:
+def draw_cohort(eligible: Sequence[int] | Ints, *, size: int, seed: int, labels: Sequence[object]) -> list[int]:
     """A cohort without repetition, of `size` where so many are eligible."""
     if not len(eligible):
         return []
     generator = np.random.default_rng(draw_seed(seed, *labels))
-    chosen = generator.choice(np.array(eligible, dtype=np.int64), size=min(size, len(eligible)), replace=False)
+    chosen = generator.choice(_numbers(eligible), size=min(size, len(eligible)), replace=False)
     return [int(client) for client in chosen]
 
 
-def eligible(
-    clients: Sequence[int], plan: PrivacyPlan | None, entries: Sequence[Mapping[str, Any]], *, round_number: int
-) -> list[int]:
+def eligible(clients: Ints, plan: PrivacyPlan, tally: Tally, *, round_number: int) -> Ints:
     """The clients that cap and separation leave, by the server's own count.
 
     That count also catches a device that was restored from a backup and forgot what it spent.
     """
-    if plan is None:
-        return list(clients)
-    taken: Counter[int] = Counter()
-    last: dict[int, int] = {}
-    for entry in entries:
-        if entry["kind"] == "update":
-            taken.update(entry["participants"])
-            last.update(dict.fromkeys(entry["participants"], entry["round"]))
-    rests = plan.limits.separation if plan.limits.separation > 1 else 0
-    return [
-        client
-        for client in clients
-        if taken[client] < plan.limits.cap and round_number - last.get(client, round_number - rests) >= rests
-    ]
+    spent = tally.taken >= plan.limits.cap
+    if plan.limits.separation > 1:
+        spent |= (tally.taken > 0) & (round_number - tally.last < plan.limits.separation)
+    return clients[~np.isin(clients, tally.ids[spent])]
 
 
-def within_budget(
-    clients: Sequence[int], entries: Sequence[dict[str, Any]], more: Sequence[Spend], budget: Budget
-) -> list[int]:
+def within_budget(clients: Ints, tally: Tally, more: Sequence[Spend], budget: Budget) -> Ints:
     """The clients whose lifetime budget has room for `more`, by the server's own count."""
-    spent = spending_by_client(entries)
 
-    @cache
     def fits(spending: Spending) -> bool:
         spends = [spend for spend, count in spending for _ in range(count)]
         return budget.room_for([*spends, *more], epsilon_of=composed_epsilon)
 
-    return [client for client in clients if fits(spent.get(client, ()))]
+    if not fits(()):
+        return clients[:0]
+    spendings, which = tally.spendings()
+    full = np.array([not fits(spending) for spending in spendings], dtype=np.bool_)
+    return clients[~np.isin(clients, tally.ids[full[which]])]
+
+
+def _numbers(clients: Sequence[int] | Ints) -> Ints:
+    """Clients as an array; of a range without a look at each."""
+    if isinstance(clients, range):
+        return np.arange(clients.start, clients.stop, clients.step, dtype=np.int64)
+    return np.asarray(clients, dtype=np.int64)

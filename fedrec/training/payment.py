@@ -85,9 +85,12 @@ def _pay_interrupted(
     ledger: Ledger, event: dict[str, Any], asked: Asked, written: Sequence[dict[str, Any]], *, cap: int
 ) -> None:
     """Charge attempts that gave nothing; no honest client comes to more than its cap, so no claim does."""
+    claimants = {client for client, _ in asked.interrupted}
+    if not claimants:
+        return
     known = {(entry.get("client"), entry.get("attempt")) for entry in written}
-    same_kind = (entry for entry in ledger.entries if entry["kind"] == event["kind"])
-    taken = Counter(client for entry in same_kind if entry["token"] != asked.token for client in entry["participants"])
+    others = (entry for entry in ledger.entries if entry["kind"] == event["kind"] and entry["token"] != asked.token)
+    taken = Counter(client for entry in others for client in entry["participants"] if client in claimants)
     for client, attempt in asked.interrupted:
         if (client, attempt) not in known and taken[client] + attempt < cap:
             wasted = {"participants": [client], "client": client, "attempt": attempt}

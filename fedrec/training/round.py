@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedrec.data.sequences import Floats
 from fedrec.errors import VerificationError
 from fedrec.federation_config import FederationConfig
-from fedrec.privacy.accounting import spending_by_client, worst_epsilon
+from fedrec.privacy.accounting import worst_epsilon
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import Seal, require_sealed
@@ -123,7 +123,7 @@ def _epsilon(ledger: Ledger, plan: PrivacyPlan | None) -> float | None:
     """What the client that spent most has spent so far."""
     if plan is None:
         return None
-    return worst_epsilon(spending_by_client(ledger.entries).values(), delta=plan.delta)
+    return worst_epsilon(ledger.tally.spendings()[0], delta=plan.delta)
 
 
 def _step(state: ServerState, result: RoundResult, federation: FederationConfig) -> tuple[ServerState, float]:

@@ -1,5 +1,6 @@
 """Who is asked, how many too many, and who is charged for it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -13,11 +14,14 @@ from hypothesis import strategies as st
 
 from fedrec.errors import ConfigError
 from fedrec.federation_config import FederationConfig
+from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger, read_events
 from fedrec.privacy.plan import PopularityRelease, PrivacyPlan
-from fedrec.privacy.statement import participations
+from fedrec.privacy.spends import GaussianSpend
+from fedrec.privacy.statement import composed_epsilon, participations
+from fedrec.privacy.tally import Tally
 from fedrec.training.client import Reply
-from fedrec.training.drawing import Cohorts, Readiness
+from fedrec.training.drawing import Cohorts, Readiness, draw_cohort, eligible, within_budget
 from fedrec.training.run_folder import RunFolder
 from tests.small_worlds import a_central_plan
 from tests.training.central_worlds import PLAN, SIZE, Crowd, PowerCutError, a_recipe, run, some_hooks
@@ -174,3 +178,58 @@ def test_a_round_that_was_noised_already_waits_for_nobody(tmp_path: Path) -> Non
     seen: list[int] = []
     state, _ = run(tmp_path, Crowd(0), a_recipe(), some_hooks(gate=lambda number, _: seen.append(number)))
     assert (seen, state.round, len(state.adapter)) == ([], 1, SIZE)
+
+
+def drawn_one_by_one(clients: list[int], plan: PrivacyPlan, entries: list[dict[str, Any]], number: int) -> list[int]:
+    """Who may be asked, by a loop over entries and clients."""
+    taken: Counter[int] = Counter()
+    last: dict[int, int] = {}
+    for entry in entries:
+        if entry["kind"] == "update":
+            taken.update(entry["participants"])
+            last.update(dict.fromkeys(entry["participants"], entry["round"]))
+    rests = plan.limits.separation if plan.limits.separation > 1 else 0
+    return [
+        client
+        for client in clients
+        if taken[client] < plan.limits.cap and number - last.get(client, number - rests) >= rests
+    ]
+
+
+@given(
+    st.lists(st.integers(0, 20), unique=True, max_size=20),
+    st.lists(st.tuples(st.sampled_from(["update", "metrics"]), st.lists(st.integers(0, 20), max_size=8)), max_size=8),
+    st.integers(1, 3),
+    st.integers(1, 4),
+)
+def test_cap_and_separation_leave_whom_a_loop_over_everybody_leaves(
+    clients: list[int], rounds: list[tuple[str, list[int]]], cap: int, separation: int
+) -> None:
+    plan = replace(PLAN, limits=replace(PLAN.limits, cap=cap, separation=separation))
+    spend = GaussianSpend(noise_multiplier=1.0).as_event()
+    entries = [
+        {**spend, "kind": kind, "participants": people, "round": number}
+        for number, (kind, people) in enumerate(rounds, start=1)
+    ]
+    found = eligible(np.array(clients, dtype=np.int64), plan, Tally.of(entries), round_number=len(rounds) + 1)
+    assert found.tolist() == drawn_one_by_one(clients, plan, entries, len(rounds) + 1)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), unique=True, max_size=8), max_size=6), st.sampled_from([0.5, 2.0, 3.0, 5.0])
+)
+def test_a_budget_leaves_whom_it_leaves_one_by_one(rounds: list[list[int]], epsilon: float) -> None:
+    spend = GaussianSpend(noise_multiplier=2.0)
+    entries = [{**spend.as_event(), "kind": "update", "participants": people, "round": 1} for people in rounds]
+    budget = Budget(epsilon=epsilon, delta=1e-6)
+    spent = Counter(client for people in rounds for client in people)
+    expected = [client for client in range(10) if composed_epsilon([spend] * (spent[client] + 1), 1e-6) <= epsilon]
+    assert within_budget(np.arange(10), Tally.of(entries), [spend], budget).tolist() == expected
+
+
+def test_the_cohort_of_a_seed_stays_what_it_was() -> None:
+    labels, cohort = ("cohort", 3), [283505, 288643, 332724, 764131]
+    assert draw_cohort(range(1_000_000), size=4, seed=7, labels=labels) == cohort
+    assert draw_cohort(np.arange(1_000_000), size=4, seed=7, labels=labels) == cohort
+    assert draw_cohort(list(range(5)), size=9, seed=7, labels=labels) == [1, 2, 4, 3, 0]
+    assert draw_cohort([], size=4, seed=7, labels=labels) == []
