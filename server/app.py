@@ -1,5 +1,6 @@
 """Flower's ServerApp: runs rounds over whatever grid Flower hands it, of a simulation or of a service."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from flwr.app import Context
@@ -38,4 +39,4 @@ def _simulate(settings: RunSettings, grid: Grid) -> None:
         final=settings.final,
         command="flwr run .",
     )
-    simulate(request, engine_of=lambda workbench, _: engine_on(grid, workbench))
+    simulate(request, engine_of=lambda workbench, _: nullcontext(engine_on(grid, workbench)))

@@ -22,18 +22,20 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME if absent.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     final: Final = False,
-    engine: Annotated[str, typer.Option(help="flower (messages in-process) or reference (a plain loop).")] = "flower",
+    engine: Annotated[
+        str, typer.Option(help="flower (messages in-process), reference (a plain loop) or cohort (batched, fastest).")
+    ] = "flower",
     as_json: Json = False,
 ) -> None:
     """Simulate a federation and compare it with baselines."""
     parsed = load_scenario(scenario, overrides or [])
     if data is None and not parsed.data.path:
         raise ConfigError("No data: give --data DIR, or set data.path in the scenario.")
-    if engine not in ("flower", "reference"):
-        raise ConfigError(f"There is no engine `{engine}`. Choose flower or reference.")
+    if engine not in ("flower", "reference", "cohort"):
+        raise ConfigError(f"There is no engine `{engine}`. Choose flower, reference or cohort.")
     _require_dataset(data or Path(parsed.data.path))
     from fedrec.cli.progress import progress_bars
-    from fedrec.simulation.engines import flower_engine, reference_engine
+    from fedrec.simulation.engines import ENGINES
     from fedrec.simulation.run import Request
     from fedrec.simulation.run import simulate as run
 
@@ -46,7 +48,7 @@ def simulate(
         command=shlex.join(["fedrec", *sys.argv[1:]]),
     )
     with progress_bars() as watch:
-        result = run(request, engine_of=flower_engine if engine == "flower" else reference_engine, watch=watch)
+        result = run(request, engine_of=ENGINES[engine], watch=watch)
     if as_json:
         typer.echo(json.dumps(result))
     else:

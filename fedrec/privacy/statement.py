@@ -90,9 +90,19 @@ def check_client_ledgers(server_events: Sequence[dict[str, Any]], clients: Itera
     """
     known = participations(server_events)
     for client, path in clients:
-        spent = sum(event["kind"] == "update" for event in read_events(path))
-        if spent > known[client]:
-            raise VerificationError(
-                f"A client's ledger holds {spent} participations and the server's {known[client]} for it. "
-                "Do not publish an epsilon for this run; report it as a fault."
-            )
+        _require_known(sum(event["kind"] == "update" for event in read_events(path)), known[client])
+
+
+def check_population_ledger(server_events: Sequence[dict[str, Any]], events: Sequence[dict[str, Any]]) -> None:
+    """Hold the one ledger of a simulated population against the server's, in the same way."""
+    known = participations(server_events)
+    for client, spent in participations(events).items():
+        _require_known(spent, known[client])
+
+
+def _require_known(spent: int, known: int) -> None:
+    if spent > known:
+        raise VerificationError(
+            f"A client's ledger holds {spent} participations and the server's {known} for it. "
+            "Do not publish an epsilon for this run; report it as a fault."
+        )

@@ -1,6 +1,7 @@
-"""How a simulation asks its clients: in a loop, or through Flower's messages in this process."""
+"""How a simulation asks its clients: all at once, in a loop, or through Flower's messages in this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from flwr.app import Context
@@ -11,27 +12,37 @@ from fedrec.federation.identified_nodes import IdentifiedNodes
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.simulation.identities import directory_of, identity_of
 from fedrec.training.client import Client
+from fedrec.training.cohort import CohortEngine
 from fedrec.training.collecting import Engine
 from fedrec.training.participant import Participant
 from fedrec.training.reference import ReferenceEngine
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench
 
-EngineOf = Callable[[Workbench, RunFolder], Engine]
+EngineOf = Callable[[Workbench, RunFolder], AbstractContextManager[Engine]]
 
 
-def reference_engine(workbench: Workbench, folder: RunFolder) -> Engine:
+@contextmanager
+def cohort_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
+    """All clients of a round in batched computations."""
+    with closing(CohortEngine(workbench, folder)) as engine:
+        yield engine
+
+
+@contextmanager
+def reference_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
     """A loop over clients."""
-    return ReferenceEngine(workbench, folder, lambda number: participant(workbench, folder, number))
+    yield ReferenceEngine(workbench, folder, lambda number: participant(workbench, folder, number))
 
 
-def flower_engine(workbench: Workbench, folder: RunFolder) -> Engine:
+@contextmanager
+def flower_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
     """Flower's messages and apps on a grid in this process."""
     app = build_client_app(
         lambda context: _client(workbench, folder, _number(context)),
         lambda context: participant(workbench, folder, _number(context)),
     )
-    return engine_on(LocalGrid(app, clients=len(workbench.members)), workbench)
+    yield engine_on(LocalGrid(app, clients=len(workbench.members)), workbench)
 
 
 def participant(workbench: Workbench, folder: RunFolder, number: int) -> Participant:
@@ -62,3 +73,6 @@ def engine_on(grid: Grid, workbench: Workbench) -> Engine:
     """The clients of a simulation, which are the nodes of a grid."""
     timeout = workbench.scenario.federation.timeout
     return GridEngine(grid, IdentifiedNodes(grid, clients=len(workbench.members), timeout=timeout))
+
+
+ENGINES: Mapping[str, EngineOf] = {"flower": flower_engine, "reference": reference_engine, "cohort": cohort_engine}

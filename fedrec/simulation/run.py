@@ -10,7 +10,7 @@ from fedrec.config import Scenario
 from fedrec.errors import RefusedError
 from fedrec.files import write_atomically
 from fedrec.privacy.ledger import read_events
-from fedrec.privacy.statement import check_client_ledgers
+from fedrec.privacy.statement import check_client_ledgers, check_population_ledger
 from fedrec.release import signing_key
 from fedrec.reporting.privacy.report import write_privacy_report
 from fedrec.reporting.run_report import write_run_report
@@ -80,18 +80,16 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
     run_id = run_id_of(key)
     hooks = _hooks(workbench, folder, Publisher(workbench, folder.releases, key=key, run_id=run_id), watch)
     began = time.monotonic()
-    state = run_rounds(
-        folder, engine_of(workbench, folder), _recipe(workbench, run_id=run_id), start_of(workbench), hooks
-    )
+    with engine_of(workbench, folder) as engine:
+        state = run_rounds(folder, engine, _recipe(workbench, run_id=run_id), start_of(workbench), hooks)
     if not state.steps:
         raise RefusedError(
             f"No round of {folder.path} had enough sound replies: nothing was trained. See failures in rounds.jsonl."
         )
     workbench.model.load(state.adapter)
     events = read_events(folder.ledger)
-    check_client_ledgers(
-        events, ((client, folder.client(client) / "ledger.jsonl") for client in range(len(workbench.members)))
-    )
+    check_population_ledger(events, read_events(folder.population_ledger))
+    check_client_ledgers(events, folder.client_ledgers())
     return run_facts(workbench, folder, state) | {"seconds": round(time.monotonic() - began, 3)}
 
 

@@ -137,6 +137,10 @@ class CohortModel:
             layout=model.layout,
         )
 
+    def with_prior(self, model: AdaptedModel) -> "CohortModel":
+        """The same with the prior that a model has now."""
+        return replace(self, prior=model.base.prior.to(self.prior))
+
     def forward(self, batch: Padded, adapter: Adapter) -> Pass:
         """What each position asks for."""
         read = functional.embedding(batch.rows, self.vectors)

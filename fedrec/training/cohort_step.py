@@ -12,7 +12,7 @@ from fedrec.errors import UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
-from fedrec.training.cohort_model import CohortModel, Side
+from fedrec.training.cohort_model import Adapter, CohortModel, Side
 from fedrec.training.padding import Padded
 
 # What Opacus adds to a norm before it divides by it.
@@ -33,8 +33,7 @@ class Steps:
 
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
-        counts = (batch.members < len(batch)).sum(1)
-        shares = _to_units((1 / counts.clamp(min=1)).to(self.model.items.dtype), batch)
+        shares = (1 / batch.counts.clamp(min=1)).to(self.model.items.dtype)[batch.owner]
         update = self._zeros(batch)
         for step in range(self.training.steps):
             sides = self._sides(batch, update if step else None)
@@ -49,7 +48,7 @@ class Steps:
         if plan.local is None:
             raise UnsafeUpdateError(f"A plan of mode {plan.mode} has no private steps. Train plainly and clip.")
         update = self._zeros(batch)
-        counts = (batch.members < len(batch)).sum(1).tolist()
+        counts = batch.counts.tolist()
         rate = self.training.learning_rate / plan.local.expected_batch
         noise_std = plan.noise_multiplier * plan.clip_norm
         for step in range(plan.local.steps):
@@ -74,28 +73,29 @@ class Steps:
     def _zeros(self, batch: Padded) -> Tensor:
         return self.model.items.new_zeros((batch.clients, self.model.layout.size))
 
+    def shared(self) -> Adapter:
+        """The adapter that everybody starts from."""
+        return self._tensors(torch.from_numpy(self.adapter).to(self.model.items))
+
     def _sides(self, batch: Padded, update: Tensor | None) -> dict[str, Side]:
         """The gradients of all units at the shared adapter, or at each client's own."""
         flat = torch.from_numpy(self.adapter).to(self.model.items)
-        if update is not None:
-            flat = _to_units(flat + update, batch)
-        sizes = [int(np.prod(shape)) for shape in self.model.layout.shapes]
-        pieces = torch.split(flat, sizes, dim=-1)
-        adapter = {
-            name: piece.reshape(*piece.shape[:-1], *shape)
-            for name, shape, piece in zip(self.model.layout.names, self.model.layout.shapes, pieces, strict=True)
-        }
+        adapter = self._tensors(flat if update is None else (flat + update)[batch.owner])
         return self.model.gradients(batch, adapter, heads=self.training.heads, negatives=self.negatives)
+
+    def _tensors(self, flat: Tensor) -> Adapter:
+        """(..., P) by name and in shape."""
+        layout = self.model.layout
+        pieces = torch.split(flat, [int(np.prod(shape)) for shape in layout.shapes], dim=-1)
+        return {
+            name: piece.reshape(*piece.shape[:-1], *shape)
+            for name, shape, piece in zip(layout.names, layout.shapes, pieces, strict=True)
+        }
 
     def _summed(self, sides: Mapping[str, Side], weights: Tensor, batch: Padded) -> Tensor:
         """(C, P) each client's weighted sum of its units' gradients."""
         parts = [side.products(side.right * weights[:, None, None]).flatten(1) for side in sides.values()]
-        whole = torch.cat(parts, dim=1)
-        if batch.members.shape[1] == 1 and len(batch) == batch.clients:
-            return whole
-        return self._zeros(batch).index_add_(
-            0, _to_units(torch.arange(batch.clients, device=whole.device), batch), whole
-        )
+        return batch.per_client(torch.cat(parts, dim=1))
 
     def _norms(self, sides: Mapping[str, Side]) -> tuple[Tensor, Tensor]:
         """(E,) the norm of each unit's whole gradient, and whether it is finite."""
@@ -107,9 +107,3 @@ class Steps:
 def _silenced(sides: Mapping[str, Side], sound: Tensor) -> dict[str, Side]:
     """The gradients, with zeros for a unit whose own is not finite."""
     return dict(sides) if bool(sound.all()) else {name: side.silenced(~sound) for name, side in sides.items()}
-
-
-def _to_units(values: Tensor, batch: Padded) -> Tensor:
-    """(E, ...) what belongs to each unit's client, of (C, ...)."""
-    counts = (batch.members < len(batch)).sum(1)
-    return values.repeat_interleave(counts, dim=0)

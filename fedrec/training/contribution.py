@@ -13,7 +13,7 @@ from fedrec.training.examples import Example
 from fedrec.training.learner import Learner, LocalTask
 
 # A loss above it counts as it: twice what a uniform guess over this many items costs.
-_LARGEST_LOSS = 2 * float(np.log(100_000))
+LARGEST_LOSS = 2 * float(np.log(100_000))
 
 
 def clipped_update(
@@ -39,7 +39,7 @@ def metrics_of(learner: Learner, examples: Sequence[Example], adapter: FlatAdapt
     values = np.zeros(len(METRICS))
     if examples:
         loss, rate = learner.quality(examples, adapter)
-        values[:] = (np.clip(loss / _LARGEST_LOSS, 0.0, 1.0), rate, clipped, 1.0)
+        values[:] = (np.clip(loss / LARGEST_LOSS, 0.0, 1.0), rate, clipped, 1.0)
     # Four entries of at most 1 have norm at most 2.
     return clip_update(values / len(METRICS) ** 0.5, clip_norm=UNIT_NORM)
 
@@ -54,7 +54,7 @@ def released_metrics(noised: Doubles, *, noise_std: float) -> dict[str, dict[str
     counted = float(noised[-1] * scale)
     if counted < 1:
         return None
-    ranges = (_LARGEST_LOSS, 1.0, 1.0)
+    ranges = (LARGEST_LOSS, 1.0, 1.0)
     return {
         name: {
             "value": largest * float(np.clip(entry * scale / counted, 0.0, 1.0)),

@@ -42,13 +42,13 @@ class Units:
     def __len__(self) -> int:
         return len(self.owner)
 
-    def take(self, units: Ints) -> "Units":
-        """Some units, in this order."""
+    def take(self, units: Ints, *, owner: Ints) -> "Units":
+        """Some units, in this order. owner: (E,) of each of them."""
         positions, starts = _ranges(self.starts[units], np.diff(self.starts)[units])
         reads, read_starts = _ranges(self.reads[units], np.diff(self.reads)[units])
         owns, own_starts = _ranges(self.owns[units], np.diff(self.owns)[units])
         return Units(
-            owner=self.owner[units],
+            owner=owner,
             starts=starts,
             positions=self.positions[positions],
             targets=self.targets[positions],

@@ -16,15 +16,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Padded:
-    """E units of C clients; P positions, L entries read and M own positives at most, U units of a client at most.
+    """E units of C clients; P positions, L entries read and M own positives at most.
 
-    members: (C, U) the units of each client, E for none. rows: (E, L) of the vectors that are read; weights: (E, L).
+    owner: (E,) whose each unit is, ascending. rows: (E, L) of the vectors that are read; weights: (E, L).
     ages: (E, P, L) how long before a position an entry was; past: (E, P, L) its weight there, 0 for what is to come.
     targets, usual: (E, P). intents, ratings: (E, P), 0 without a label. aimed, felt, rated: (E, P) each position's
     part of the mean over its unit's own targets, intents or ratings; 0 where it has none. own: (E, M), N for none.
     """
 
-    members: Tensor
+    clients: int
+    owner: Tensor
     rows: Tensor
     ages: Tensor
     past: Tensor
@@ -41,9 +42,15 @@ class Padded:
         return len(self.rows)
 
     @property
-    def clients(self) -> int:
-        """How many clients they are of, C."""
-        return len(self.members)
+    def counts(self) -> Tensor:
+        """(C,) how many units each client has."""
+        return torch.bincount(self.owner, minlength=self.clients)
+
+    def per_client(self, values: Tensor) -> Tensor:
+        """(C, ...) the sum over each client's units of (E, ...)."""
+        if torch.equal(self.owner, torch.arange(self.clients, device=self.owner.device)):
+            return values
+        return values.new_zeros((self.clients, *values.shape[1:])).index_add_(0, self.owner, values)
 
 
 def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: str) -> Padded:
@@ -64,7 +71,8 @@ def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: s
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
 
     return Padded(
-        members=whole(_members(units.owner, clients=clients)),
+        clients=clients,
+        owner=whole(units.owner),
         rows=whole(rows),
         ages=whole(ages),
         past=real(past),
@@ -95,8 +103,3 @@ def _parts(known: Array) -> Array:
     """Each known position's part of a mean over its row."""
     parts: Array = known / np.maximum(known.sum(1, keepdims=True, dtype=np.float32), 1)
     return parts
-
-
-def _members(owner: Ints, *, clients: int) -> Array:
-    counts = np.bincount(owner, minlength=clients)
-    return _spread(np.arange(len(owner)), np.concatenate([[0], np.cumsum(counts)]), fill=len(owner))

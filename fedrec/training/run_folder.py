@@ -96,6 +96,12 @@ class RunFolder:
             raise VerificationError(f"{file} is damaged. Restore it from a copy; devices know this run by it.")
         return found
 
+    def client_ledgers(self) -> Iterator[tuple[int, Path]]:
+        """The ledger of each simulated client that has a folder of its own."""
+        folder = self.client(0).parent
+        for each in folder.iterdir() if folder.exists() else ():
+            yield int(each.name), each / _LEDGER
+
     @property
     def population_ledger(self) -> Path:
         """What clients paid that have no folders of their own."""

@@ -63,15 +63,19 @@ class Workbench(Foundation):
 
     def examples(self, client: int) -> list[Example]:
         """What a client trains on: the training part of its users' histories, unit by unit."""
+        histories = [self.split.train(int(user)) for user in self.members[client]]
+        return examples_of(histories, self.model.base.tower, self.shape, items=self.split.sequences.items)
+
+    @property
+    def shape(self) -> Shape:
+        """How histories become examples."""
         scenario = self.scenario
-        shape = Shape(
+        return Shape(
             positions=scenario.training.positions,
             window=scenario.model.window,
             unit=scenario.privacy.unit if self.plan else "USER",
             segment_days=scenario.privacy.segment_days,
         )
-        histories = [self.split.train(int(user)) for user in self.members[client]]
-        return examples_of(histories, self.model.base.tower, shape, items=self.split.sequences.items)
 
     def scorer(self) -> ModelScorer:
         """The model with the adapter that it holds now."""

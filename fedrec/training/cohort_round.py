@@ -1,0 +1,173 @@
+"""What the clients of a cohort contribute to one round, a block of clients at a time."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fedrec.config import TrainingConfig
+from fedrec.data.sequences import Ints
+from fedrec.privacy.plan import PopularityRelease, PrivacyPlan
+from fedrec.privacy.randomness import RandomSource
+from fedrec.training.blocks import METRICS
+from fedrec.training.client import Instruction
+from fedrec.training.cohort_model import CohortModel
+from fedrec.training.cohort_step import Steps
+from fedrec.training.contribution import LARGEST_LOSS
+from fedrec.training.learner import shared_negatives
+from fedrec.training.packing import Units
+from fedrec.training.padding import Padded, pad
+
+Rows = npt.NDArray[np.float32]
+
+# Numbers in a block's widest tensors, so that they stay near the processor.
+_NUMBERS = 1_500_000
+_MOST_CLIENTS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contributions:
+    """What some clients send, a row each. sources: of each client, where it drew from one."""
+
+    clients: Ints
+    rows: Rows
+    sources: Sequence[RandomSource] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CohortRound:
+    """One round's work. clients: who is asked. units: what they train on, owned by places among them.
+
+    source_of: a client's randomness of this round, asked for where it noises or masks by itself.
+    """
+
+    model: CohortModel
+    training: TrainingConfig
+    plan: PrivacyPlan | None
+    instruction: Instruction
+    clients: Ints
+    units: Units
+    source_of: Callable[[int], RandomSource]
+    _steps: Steps = field(init=False)
+
+    def __post_init__(self) -> None:
+        items = len(self.model.items)
+        rows = shared_negatives(items, self.training.negatives, self.instruction.negatives_seed)
+        negatives = None if rows is None else torch.from_numpy(rows).to(self.model.items.device)
+        adapter = self.model.layout.fitting(self.instruction.adapter)
+        steps = Steps(model=self.model, training=self.training, adapter=adapter, negatives=negatives)
+        object.__setattr__(self, "_steps", steps)
+
+    def contributions(self) -> Iterator[Contributions]:
+        """Of all clients, in an order that packs histories of like length together."""
+        work = (partial(self._block, places) for places in self._blocks())
+        with _one_thread_each() as workers:
+            yield from _ahead(workers, work)
+
+    def _block(self, places: Ints) -> Contributions:
+        units, clients = _of(self.units, places), self.clients[places]
+        if self.instruction.task == "popularity" and self.plan and self.plan.popularity:
+            return Contributions(clients=clients, rows=self._popularity(units, len(places), self.plan.popularity))
+        model = self.model.items
+        batch = pad(units, clients=len(places), items=len(model), dtype=model.dtype, device=str(model.device))
+        if self.plan is None:
+            return Contributions(clients=clients, rows=_numpy(self._steps.plain(batch)))
+        if self.plan.mode == "central":
+            return Contributions(clients=clients, rows=self._clipped(batch, self.plan))
+        sources = [self.source_of(client) for client in clients.tolist()]
+        if self.plan.mode == "local":
+            rows = _numpy(self._steps.private(batch, self.plan, sources))
+        else:
+            rows = self._clipped(batch, self.plan)
+        return Contributions(clients=clients, rows=rows, sources=sources)
+
+    def _clipped(self, batch: Padded, plan: PrivacyPlan) -> Rows:
+        """See `contribution.clipped_update`; what is not finite counts as nothing, as from a client without data."""
+        updates = self._steps.plain(batch)
+        norms = torch.linalg.vector_norm(updates, dim=1)
+        sound = norms.isfinite()
+        bounded = updates.mul_((plan.clip_norm / norms.clamp(min=plan.clip_norm)).unsqueeze(1))
+        blocks = [bounded if bool(sound.all()) else bounded.where(sound.unsqueeze(1), 0.0)]
+        if plan.metrics_noise is not None:
+            metrics = self._metrics(batch, clipped=norms > plan.clip_norm)
+            blocks.append(metrics.where((sound & (batch.counts > 0)).unsqueeze(1), 0.0))
+        return _numpy(torch.cat(blocks, dim=1))
+
+    def _metrics(self, batch: Padded, *, clipped: Tensor) -> Tensor:
+        """(C, 4) see `contribution.metrics_of`."""
+        loss, hits, targets = self.model.quality(batch, self._steps.shared())
+        mean = batch.per_client(loss) / batch.counts.clamp(min=1)
+        rate = batch.per_client(hits) / batch.per_client(targets).clamp(min=1)
+        one = torch.ones_like(mean)
+        values = torch.stack([(mean / LARGEST_LOSS).clamp(0, 1), rate.to(one), clipped.to(one), one], dim=1)
+        # Four entries of at most 1 have norm at most 2.
+        return values.div_(len(METRICS) ** 0.5)
+
+    def _popularity(self, units: Units, clients: int, release: PopularityRelease) -> Rows:
+        """(C, N) see `contribution.popularity_vector`; a client has one unit here."""
+        aimed = np.flatnonzero(units.aims > 0)
+        owner = np.repeat(units.owner, np.diff(units.starts))[aimed]
+        latest = np.searchsorted(owner, owner, side="right") - np.arange(len(owner)) <= release.items
+        rows = np.zeros((clients, len(self.model.items)), dtype=np.float32)
+        rows[owner[latest], units.targets[aimed[latest]]] = release.items**-0.5
+        return rows
+
+    def _blocks(self) -> Iterator[Ints]:
+        """Places of clients whose histories are of like length, so many that their tensors stay small."""
+        longest = np.zeros(len(self.clients), dtype=np.int64)
+        np.maximum.at(longest, self.units.owner, np.diff(self.units.starts))
+        counts = np.bincount(self.units.owner, minlength=len(self.clients))
+        scored = self.training.negatives or len(self.model.items)
+        order = np.argsort(longest, kind="stable")
+        wide = (longest * np.maximum(counts, 1) * (scored + 2 * self.model.items.shape[1]))[order]
+        first, most = 0, 0
+        for place in range(len(order)):
+            most = max(most, int(wide[place]))
+            if place > first and (most * (place + 1 - first) > _NUMBERS or place - first == _MOST_CLIENTS):
+                yield order[first:place]
+                first, most = place, int(wide[place])
+        if len(order):
+            yield order[first:]
+
+
+def _of(units: Units, places: Ints) -> Units:
+    """The units of some clients, owned by places among those."""
+    begins = np.searchsorted(units.owner, places)
+    counts = np.searchsorted(units.owner, places, side="right") - begins
+    ends = np.cumsum(counts)
+    chosen = np.arange(ends[-1]) + np.repeat(begins - ends + counts, counts)
+    return units.take(chosen, owner=np.repeat(np.arange(len(places)), counts))
+
+
+def _numpy(rows: Tensor) -> Rows:
+    return rows.float().cpu().numpy()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
+    """Workers on all cores, each with products of one thread: a block is too small to be shared out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as workers:
+            yield workers
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _ahead(workers: ThreadPoolExecutor, work: Iterator[Callable[[], Contributions]]) -> Iterator[Contributions]:
+    """What the work comes to, in its order; each worker has one piece and one more waiting, and no more is kept."""
+    waiting: deque[Future[Contributions]] = deque()
+    for piece in work:
+        waiting.append(workers.submit(piece))
+        if len(waiting) > 2 * torch.get_num_threads() + 1:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
