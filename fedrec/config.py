@@ -135,15 +135,21 @@ class TrainingConfig:
 class EvaluationConfig:
     """What the simulator measures with its own knowledge of everybody's data.
 
-    every: rounds between two validations. baselines: which to fit and tune.
+    every: rounds between two validations. users: how many people are scored, drawn by the seed; 0 for everybody.
+    baselines: which to fit and tune.
     """
 
     every: int = 10
+    users: int = 0
     baselines: tuple[str, ...] = ("popularity", "item_knn", "ease", "zero_shot_text", "zero_shot_popularity")
     non_private_twin: bool = True
 
     def __post_init__(self) -> None:
         require_positive("evaluation", every=self.every)
+        if self.users < 0:
+            raise ConfigError(
+                f"evaluation.users is {self.users}. It is 0 for everybody, or how many people are scored."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from fedrec.data.sequences import Floats, History, Ints
 from fedrec.data.splits import Split
 from fedrec.evaluation.labels import auc, f1, rmse
 from fedrec.evaluation.metrics import Estimate
-from fedrec.evaluation.protocol import held_out, held_out_users
+from fedrec.evaluation.protocol import held_out, held_out_users, sampled
 
 
 class Predictor(Protocol):
@@ -21,13 +21,21 @@ class Predictor(Protocol):
 
 
 def evaluate_heads(
-    predictor: Predictor, split: Split, *, heads: Sequence[str], test: bool, seed: int, batch: int = 256
+    predictor: Predictor,
+    split: Split,
+    *,
+    heads: Sequence[str],
+    test: bool,
+    seed: int,
+    sample: int = 0,
+    batch: int = 256,
 ) -> dict[str, Estimate]:
     """`intent_auc`, `intent_f1` and `rating_rmse` of the trained heads, over held-out entries with a label.
 
     heads: which are trained; a head whose labels cannot be scored (none, or all alike) is left out.
+    sample: how many users are scored, as in `evaluate`.
     """
-    users = held_out_users(split, test=test)
+    users = sampled(held_out_users(split, test=test), sample, seed=seed)
     found = [
         predictor.predictions(held.histories, held.targets) for held in held_out(split, users, test=test, batch=batch)
     ]

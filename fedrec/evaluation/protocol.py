@@ -75,7 +75,7 @@ class Evaluation:
     metrics: means over users. beyond: coverage, novelty, long-tail share, and diversity if
     vectors were given, of lists of ten. by_activity: quartiles of the history's length.
     by_item: by the training interactions of the held-out item; `cold` includes `unseen`.
-    without_target: users with too short a history to hold anything out.
+    without_target: users, of all, with too short a history to hold anything out.
     """
 
     part: str
@@ -108,18 +108,22 @@ def evaluate(
     *,
     test: bool,
     seed: int,
+    sample: int = 0,
     batch: int = 256,
     index_vectors: npt.NDArray[Any] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Rank each user's held-out item against the whole catalogue, `batch` users at a time.
 
+    sample: how many users are scored, see `sampled`; items are counted over everybody's training data.
+
     The test item is looked at only with `test`; the validation item is then in the history.
     Masked are the targets of that history. index_vectors: (N, d), for diversity.
-    seed: of the bootstrap. progress: called with users done and users in all.
+    seed: of the sample and the bootstrap. progress: called with users done and users in all.
     Raises DataError when nobody has a held-out entry, or for scores of a wrong shape or not finite.
     """
-    users = held_out_users(split, test=test)
+    everybody = held_out_users(split, test=test)
+    users = sampled(everybody, sample, seed=seed)
     counts = train_counts(split)
     shown = np.zeros(split.sequences.items, dtype=np.bool_)
     rows: list[dict[str, npt.NDArray[Any]]] = []
@@ -150,7 +154,7 @@ def evaluate(
         beyond={"coverage@10": Estimate(covered, covered, covered), **estimates(columns, seed=seed)},
         by_activity=_by_activity(rank, activity, seed=seed),
         by_item=_by_item(rank, target_count, seed=seed),
-        without_target=split.sequences.users - len(users),
+        without_target=split.sequences.users - len(everybody),
     )
 
 
@@ -160,6 +164,24 @@ def held_out_users(split: Split, *, test: bool) -> Ints:
     if not len(users):
         raise DataError("No user has the three positive events that leave-one-out needs. Check the positive kinds.")
     return users
+
+
+def sampled(users: Ints, sample: int, *, seed: int) -> Ints:
+    """`sample` of the users, in their order, the same ones for the same seed; all of them for 0 or where fewer are.
+
+    >>> sampled(np.arange(5), 0, seed=1).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    if not 0 < sample < len(users):
+        return users
+    return np.sort(np.random.default_rng([seed, sample]).choice(users, sample, replace=False))
+
+
+def headline_of(scorer: Scorer, split: Split, *, test: bool, seed: int, sample: int = 0) -> dict[str, Estimate]:
+    """The headline of `evaluate`, without what else it works out."""
+    users = sampled(held_out_users(split, test=test), sample, seed=seed)
+    found = rank_metrics(held_out_ranks(scorer, split, users, test=test))
+    return estimates({name: found[name] for name in HEADLINE}, seed=seed)
 
 
 def held_out(split: Split, users: Ints, *, test: bool, batch: int) -> Iterator[Held]:

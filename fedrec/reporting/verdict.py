@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedrec.reporting.figures import METRICS, Interval, count_text
+from fedrec.reporting.figures import METRICS, Interval, count_text, number
 from fedrec.reporting.summary import Method, RunSummary, best, methods
 
 HEADLINE_METRIC = "ndcg@10"
@@ -93,7 +93,13 @@ def what_was_done(run: RunSummary) -> str:
     rounds, shared = run.amount("rounds"), run.amount("shared_parameters")
     words = "Federated training" + (f" of {count_text(shared)} shared parameters" if shared is not None else "")
     words += f" in {count_text(rounds)} rounds" if rounds is not None else ""
-    return words + (f", with {_listed(size)}." if size else ".")
+    return words + (f", with {_listed(size)}." if size else ".") + _scored(run)
+
+
+def _scored(run: RunSummary) -> str:
+    """On how many people the figures are, where the run tells."""
+    people = number((run.result.get("people_scored") or {}).get("validation"))
+    return "" if people is None else f" Its figures are of {count_text(people)} people."
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedrec.evaluation.baselines import all_baselines
 from fedrec.evaluation.heads import evaluate_heads
-from fedrec.evaluation.protocol import Evaluation, evaluate
+from fedrec.evaluation.protocol import Evaluation, evaluate, headline_of
 from fedrec.simulation.watching import Watcher
 from fedrec.training.workbench import Workbench
 
@@ -20,8 +20,9 @@ def headline(found: Evaluation) -> dict[str, Any]:
 
 
 def headlines(found: dict[str, Evaluation]) -> dict[str, Any]:
-    """The four metrics of each part: validation, and test where it was scored."""
-    return {part: headline(each) for part, each in found.items()}
+    """The four metrics of each part, validation and test where it was scored, and on how many people."""
+    people = {part: len(each.users) for part, each in found.items()}
+    return {part: headline(each) for part, each in found.items()} | {"people_scored": people}
 
 
 def evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[str, Evaluation]:
@@ -33,6 +34,7 @@ def evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[st
             workbench.split,
             test=test,
             seed=workbench.scenario.seed,
+            sample=workbench.scenario.evaluation.users,
             index_vectors=workbench.index.vectors,
             progress=lambda done, total: watch("evaluate", done, total),
         )
@@ -42,18 +44,23 @@ def evaluations(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[st
 
 def validation_headline(workbench: Workbench) -> dict[str, Any]:
     """The four metrics on the validation item, without what only a final figure needs."""
-    return headline(evaluate(workbench.scorer(), workbench.split, test=False, seed=workbench.scenario.seed))
+    scenario = workbench.scenario
+    found = headline_of(
+        workbench.scorer(), workbench.split, test=False, seed=scenario.seed, sample=scenario.evaluation.users
+    )
+    return {name: estimate.as_json() for name, estimate in found.items()}
 
 
 def baseline_results(workbench: Workbench, *, final: bool, watch: Watcher) -> dict[str, Any]:
     """The scenario's baselines, tuned on validation."""
-    names = workbench.scenario.evaluation.baselines
+    names, sample = workbench.scenario.evaluation.baselines, workbench.scenario.evaluation.users
     vectors = np.concatenate([workbench.index.vectors, workbench.query_vectors])
     count = iter(range(len(names)))
     fitted = all_baselines(
         workbench.split,
         vectors,
         seed=workbench.scenario.seed,
+        sample=sample,
         names=names,
         progress=lambda _: watch("baselines", next(count), len(names)),
     )
@@ -62,7 +69,8 @@ def baseline_results(workbench: Workbench, *, final: bool, watch: Watcher) -> di
     for name, each in fitted.items():
         found[name] = {"validation": headline(each.validation), "choice": dict(each.choice)}
         if final:
-            tested = evaluate(each.scorer, workbench.split, test=True, seed=workbench.scenario.seed)
+            seed = workbench.scenario.seed
+            tested = evaluate(each.scorer, workbench.split, test=True, seed=seed, sample=sample)
             found[name]["test"] = headline(tested)
     return found
 
@@ -82,7 +90,12 @@ def heads(workbench: Workbench, *, final: bool) -> dict[str, Any]:
     names = sorted(set(workbench.scenario.training.heads) - {"next_item"})
     found = {
         part: evaluate_heads(
-            workbench.scorer(), workbench.split, heads=names, test=part == "test", seed=workbench.scenario.seed
+            workbench.scorer(),
+            workbench.split,
+            heads=names,
+            test=part == "test",
+            seed=workbench.scenario.seed,
+            sample=workbench.scenario.evaluation.users,
         )
         for part in (("validation", "test") if final else ("validation",))
         if names

@@ -7,7 +7,7 @@ import pytest
 from fedrec.data.sequences import Floats, History
 from fedrec.errors import DataError
 from fedrec.evaluation.paper_compat import evaluate_paper_compat, sample_negatives
-from fedrec.evaluation.protocol import HEADLINE, evaluate, paired_difference
+from fedrec.evaluation.protocol import HEADLINE, evaluate, headline_of, paired_difference
 
 from .worlds import history, pack, taste_vectors, two_tastes
 
@@ -145,3 +145,35 @@ def test_paper_compat_is_easier_than_full_ranking_and_says_what_it_is():
 def test_paper_compat_refuses_a_catalogue_that_is_too_small():
     with pytest.raises(DataError, match="needs 99"):
         evaluate_paper_compat(rising(16), two_tastes(), test=False, seed=0)
+
+
+def test_a_sample_of_people_is_scored_as_they_are_among_all():
+    split = two_tastes(users=40)
+    scorer = Fixed(np.random.default_rng(0).random(16).astype(np.float32))
+    some, all_of_them = (
+        evaluate(scorer, split, test=False, seed=5, sample=10),
+        evaluate(scorer, split, test=False, seed=5),
+    )
+    assert len(some.users) == 10
+    assert some.ranks.tolist() == all_of_them.ranks[np.isin(all_of_them.users, some.users)].tolist()
+    assert some.without_target == all_of_them.without_target
+    # What is popular is what everybody chose, not what the sample did.
+    assert {group.name: group.most for group in some.by_item}["hot"] > 10
+
+
+def test_a_sample_is_the_same_for_the_same_seed_and_another_for_another():
+    split = two_tastes(users=40)
+    people = [evaluate(rising(16), split, test=False, seed=seed, sample=10).users.tolist() for seed in (1, 1, 2)]
+    assert people[0] == people[1] != people[2]
+
+
+def test_a_sample_of_more_people_than_there_are_is_everybody():
+    split = two_tastes(users=12)
+    assert len(evaluate(rising(16), split, test=False, seed=0, sample=99).users) == 12
+
+
+def test_the_headline_alone_is_that_of_the_whole_evaluation():
+    split = two_tastes()
+    for sample in (0, 7):
+        whole = evaluate(rising(16), split, test=True, seed=3, sample=sample).headline()
+        assert headline_of(rising(16), split, test=True, seed=3, sample=sample) == whole

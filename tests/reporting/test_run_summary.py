@@ -100,6 +100,11 @@ def test_what_was_done_leaves_out_what_is_unknown(private_run: RunSummary) -> No
     assert what_was_done(RunSummary.build({"privacy": {"mode": "none"}})) == "Federated training."
 
 
+def test_a_report_says_on_how_many_people_its_figures_are() -> None:
+    run = RunSummary.build({"privacy": {"mode": "none"}, "users": 1_000_000, "people_scored": {"validation": 4000}})
+    assert what_was_done(run) == "Federated training, with 1,000,000 people. Its figures are of 4,000 people."
+
+
 def test_figures_have_the_same_digits_everywhere() -> None:
     assert str(Interval(0.0651, 0.058, 0.0729)) == ".065 [.058, .073]"
     assert str(Interval(1.0, 1.0, 1.0)) == "1.000"

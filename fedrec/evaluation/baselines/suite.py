@@ -57,13 +57,15 @@ def all_baselines(
     vectors: npt.NDArray[Any] | None,
     *,
     seed: int,
+    sample: int = 0,
     names: Sequence[str] = NAMES,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, FittedBaseline]:
     """Fit and tune the named baselines on the train part and the validation item.
 
     vectors: (N, d) or, with the query texts below, (N + T, d); without any, the zero-shot
-    baselines are left out. progress: called with each name before its turn.
+    baselines are left out. sample: how many users are scored, as in `evaluate`.
+    progress: called with each name before its turn.
     For the test item, hand a `.scorer` to `evaluate(..., test=True)`: it stays as fitted.
     Raises ConfigError for an unknown name.
     """
@@ -76,16 +78,16 @@ def all_baselines(
             continue
         if progress is not None:
             progress(name)
-        fitted[name] = _fit(name, split, vectors, seed=seed)
+        fitted[name] = _fit(name, split, vectors, seed=seed, sample=sample)
     return fitted
 
 
-def _fit(name: str, split: Split, vectors: npt.NDArray[Any] | None, *, seed: int) -> FittedBaseline:
+def _fit(name: str, split: Split, vectors: npt.NDArray[Any] | None, *, seed: int, sample: int) -> FittedBaseline:
     start = time.perf_counter()
     tuned = tune(_maker(name, split, vectors), GRIDS[name], split, seed=seed)
     seconds = time.perf_counter() - start
     index = None if vectors is None else vectors[: split.sequences.items]
-    found = evaluate(tuned.scorer, split, test=False, seed=seed, index_vectors=index)
+    found = evaluate(tuned.scorer, split, test=False, seed=seed, sample=sample, index_vectors=index)
     return FittedBaseline(name=name, scorer=tuned.scorer, choice=tuned.choice, validation=found, seconds=seconds)
 
 
