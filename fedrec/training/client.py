@@ -161,6 +161,9 @@ class Client:
             entries = ledger.entries
             self._require_room(plan, instruction, entries, [block.spend for block in blocks])
             attempts = 1 + len([e for e in entries if e["token"] == instruction.token and e["kind"] == blocks[0].kind])
+            if attempts > 1 and plan.secure_sum is not None:
+                # Other words under the masks of the first would lay both open.
+                raise RefusedError("This client masked an input in this round already. It stays out of this round.")
             for block in blocks:
                 ledger.append(
                     {

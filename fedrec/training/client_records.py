@@ -106,7 +106,7 @@ class StoredRecords:
 
     def keep(self, token: str, update: FlatAdapter, *, attempts: int) -> None:
         """See `ClientRecords`."""
-        with self._store.transaction():
+        with self._store.transaction(durable=True):
             self._before_keeping()
             self._store.set_blob(_REPLY, _pack(token, update, attempts))
 
@@ -117,7 +117,7 @@ class StoredRecords:
 
     def keep_session(self, token: str, content: bytes) -> None:
         """See `ClientRecords`."""
-        with self._store.transaction():
+        with self._store.transaction(durable=True):
             self._before_keeping()
             self._store.set_blob(_SESSION, token.encode() + b"\n" + content)
 

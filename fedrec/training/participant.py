@@ -2,8 +2,9 @@
 
 What a client says at a stage is on its disk before it is sent, so that one that restarts between two stages goes on
 with the same keys, the same noise and the same words. A session's words are drawn once, and paid for before that, but
-after the request for them was found sound: what a server sends wrongly spends nothing. A session that was paid for and
-is not on the disk any more is not begun again.
+after the request for them was found sound: what a server sends wrongly spends nothing. The payment is on the disk
+before they are drawn and is never made twice, so a client that lost them, to a power cut or to an older copy of its
+session, draws no others: it drops out of that sum.
 """
 
 import json

@@ -1,0 +1,66 @@
+"""Devices that lost what they last wrote, or run twice: no second input is ever masked under the masks of a first."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedrec.data.store.store import Store
+from fedrec.privacy.device_ledger import DeviceLedger
+from fedrec.secagg.terms import Stage
+from fedrec.training.client import Instruction
+from fedrec.training.client_records import StoredRecords
+from tests.federation.people import People
+
+# Of SQLite: every commit is on the disk before the next statement.
+FULL = 2
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> People:
+    found = People(tmp_path)
+    found.pin(found.document())
+    return found
+
+
+def another(instruction: Instruction) -> Instruction:
+    """The same round with another adapter: other words."""
+    return replace(instruction, adapter=np.full_like(instruction.adapter, 0.01))
+
+
+def test_a_device_that_lost_its_words_to_a_power_cut_masks_no_others(
+    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, requests = people.asked(Stage.MASK)
+    device, left = people.devices[0], tmp_path / "left"
+    append = DeviceLedger.append
+
+    def paid(ledger: DeviceLedger, event: dict[str, object]) -> None:
+        append(ledger, event)
+        shutil.copytree(device, left)
+
+    monkeypatch.setattr(DeviceLedger, "append", paid)
+    first = people.answer(10, Stage.MASK, requests[10])
+    monkeypatch.undo()
+    shutil.rmtree(device)
+    shutil.copytree(left, device)
+    second = people.answer(10, Stage.MASK, requests[10], instruction=another(people.instruction()))
+    assert first.answer
+    assert (second.answer, second.code, second.attempts) == (b"", "RefusedError", 1)
+    assert people.spent(10) == ["token"]
+
+
+def test_what_a_device_says_in_a_sum_is_on_its_disk_whatever_happens_to_the_power(people: People) -> None:
+    """Or it would go back to before it called a neighbour gone, and call it there."""
+    synchronous: list[int] = []
+    with Store.open(people.devices[0]) as store:
+
+        def ask() -> None:
+            synchronous.append(store._database.rows("PRAGMA synchronous")[0][0])
+
+        records = StoredRecords(store, before_keeping=ask)
+        records.keep_session("token", b"state")
+        records.keep("token", np.zeros(2, np.float32), attempts=1)
+    assert synchronous == [FULL, FULL]
