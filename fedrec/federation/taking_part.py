@@ -78,6 +78,7 @@ class AddingUp:
     """This device in sums under masks: a directory that does not know whom it is asked with is looked for anew.
 
     Devices that enrolled meanwhile, or changed their keys, are in it; a server that has none keeps this device out.
+    It is looked for at the first stage alone: who the others are does not change while it adds up with them.
     """
 
     def __init__(self, store: Store, later: LaterDirectory, told: Told) -> None:
@@ -88,7 +89,7 @@ class AddingUp:
         try:
             return device_participant(self._store.folder, self._store).answer(instruction, stage, request)
         except (ProtocolError, UnknownClientError):
-            if not self._renewed():
+            if stage is not Stage.ADVERTISE or not self._renewed():
                 raise
         return device_participant(self._store.folder, self._store).answer(instruction, stage, request)
 

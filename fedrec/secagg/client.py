@@ -3,7 +3,9 @@
 What an honest client keeps to, whatever the server says, and what follows:
 1. It draws its neighbours itself, after the roster is fixed for it, by a secret of its identity key, the session and
    that roster: asked for the same sum again, after it forgot that it was asked, it draws the same. All that it says
-   later is bound to the roster's hash. Keys count if their owner's enrolled identity key signed them for this session.
+   later is bound to the roster's hash, and to the identity keys that its directory had for all of it at that moment:
+where they are others at a later stage it stays out. Keys count if their owner's identity key signed them for this
+session.
 2. It masks with every neighbour, drawn or drawing, and tells each drawn one so under a key that only the two have (an
    inclusion). It masks one input only.
 3. It takes each neighbour for a survivor or for dropped, once, and tells the survivors that drew it so (an
@@ -97,12 +99,17 @@ class SecureClient:
     def unpack(
         cls, raw: bytes, *, terms: Terms, client: int, identity: Ed25519PrivateKey, directory: Mapping[int, bytes]
     ) -> Self:
-        """The client that was packed; ProtocolError unless it is this one's, with these terms."""
+        """The client that was packed; ProtocolError unless it is this one's, with these terms.
+
+        RefusedError where somebody of its roster has another identity key than when the client was asked first.
+        """
         state = unpacked(ClientState, raw, Address(session=terms.session.id, client=client))
         if state.terms != terms.digest or len(state.answers) > len(Stage) or not state.is_sound:
             raise ProtocolError(
                 "A kept state of a secure sum is damaged, or of other terms. Drop it, and stay out of this round."
             )
+        if state.roster and state.bound_roster != state.bound_roster.under(directory):
+            raise RefusedError("A client of this round has another identity key than at its start. Stay out of it.")
         return cls(terms, client=client, identity=identity, directory=directory, state=state)
 
     def pack(self) -> bytes:
@@ -174,7 +181,7 @@ class SecureClient:
         self._state = replace(state, answers=(*self._state.answers, _hash(request) + answer))
 
     def _advertise(self, request: bytes) -> _Done:
-        roster = Roster(self._read(RosterRequest, request, stage=Stage.ADVERTISE).clients)
+        roster = Roster(self._read(RosterRequest, request, stage=Stage.ADVERTISE).clients).under(self._directory)
         parameters, session = self.terms.parameters, self.terms.session
         require_roster_for(self.client, roster=roster, parameters=parameters, enrolled=self._directory)
         secret = draw_secret(self._identity, session=session, roster=roster)
@@ -183,13 +190,14 @@ class SecureClient:
         answer = AdvertAnswer(
             mask_key=advert.mask_key, cipher_key=advert.cipher_key, signature=advert.signature, drawn=drawn
         )
-        return packed(answer, self._address), replace(self._state, roster=roster.clients, drawn=drawn)
+        state = replace(self._state, roster=roster.clients, identities=roster.identities, drawn=drawn)
+        return packed(answer, self._address), state
 
     def _share(self, request: bytes) -> _Done:
         adverts = self._read(ShareRequest, request, stage=Stage.SHARE).adverts
         self._require_some_of(self._state.drawn, given=adverts)
         state = replace(self._met(adverts), asked=tuple(adverts))
-        roster, threshold = Roster(state.roster), self.terms.parameters.threshold
+        roster, threshold = state.bound_roster, self.terms.parameters.threshold
         points = {other: roster.point(other) for other in state.asked}
         masks = split(self._mask.private, threshold=threshold, points=list(points.values()))
         seeds = split(state.seed, threshold=threshold, points=list(points.values()))
@@ -272,7 +280,7 @@ class SecureClient:
         return Peers(
             self.terms.session,
             client=self.client,
-            roster=Roster(state.roster),
+            roster=state.bound_roster,
             mask=self._mask,
             cipher=self._cipher,
             keys=state.keys,

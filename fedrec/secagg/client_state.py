@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from fedrec.secagg.keys import KEY_BYTES, KeyPair
 from fedrec.secagg.messages import HASH_BYTES, Hash, Key
+from fedrec.secagg.roster import Roster
 from fedrec.secagg.shares import SHARE_BYTES
 from fedrec.secagg.wire import Blobs, Numbers, Table, rows
 
@@ -19,6 +20,7 @@ class ClientState:
     """Written and read like a message. Most of it is secret: whoever keeps it encrypts it. Printing shows nothing.
 
     answers: of each stage that was answered, the request's hash and then the answer; of a masked input its hash.
+    identities: of the roster's clients, as a roster binds them, from the first stage on.
     keys: the mask key and the cipher key of each neighbour. tokens: the key of the tokens between each and the client.
     drawn: the neighbours that the client drew; asked: those whose keys came; present: those that shared their secrets,
     too. drawn_by: the neighbours that drew the client; held: their two shares, as far as they opened; vouched: those
@@ -31,6 +33,7 @@ class ClientState:
     seed: Key
     answers: Blobs = ()
     roster: Numbers = ()
+    identities: Hash = bytes(HASH_BYTES)
     drawn: Numbers = ()
     keys: Keys = field(default_factory=dict)
     tokens: Tokens = field(default_factory=dict)
@@ -57,7 +60,13 @@ class ClientState:
             seed=none,
             answers=self.answers,
             roster=self.roster,
+            identities=self.identities,
         )
+
+    @property
+    def bound_roster(self) -> Roster:
+        """Who was asked, bound to the identity keys that they had then."""
+        return Roster(self.roster, self.identities)
 
     @property
     def neighbours(self) -> list[int]:

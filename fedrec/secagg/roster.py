@@ -2,15 +2,18 @@
 
 Whom a client draws is the client's own secret until it answers, and in one session it draws once from one list: also if
 it is asked again after it forgot that it was, or was set back. The list is bound into every sealed share, pair mask and
-token, so two clients that were shown different lists are strangers to each other. It need not
-hold keys: those are signed by enrolled identity keys for this session, and honest clients sign one pair.
+token, and so is the identity key that a client takes each other for: two clients that were shown different lists, or
+that know another key of anybody's, are strangers to each other. A session's own keys need not be in it: identity keys
+sign them for this session, and honest clients sign one pair. Neighbours are drawn from the numbers alone, so that
+another key of somebody's is no other draw.
 """
 
 import hashlib
 import struct
 from bisect import bisect_left
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,9 +30,10 @@ LARGEST_ROSTER = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """clients: their numbers, ascending, nobody twice; ProtocolError otherwise."""
+    """clients: their numbers, ascending, nobody twice; ProtocolError otherwise. identities: a hash of their keys."""
 
     clients: tuple[int, ...]
+    identities: bytes = b""
 
     def __post_init__(self) -> None:
         for client in self.clients:
@@ -47,7 +51,12 @@ class Roster:
     def hash(self, session: Session) -> bytes:
         """32 bytes that no other roster, and no other session, has."""
         numbers = struct.pack(f">{len(self.clients)}Q", *self.clients)
-        return hashlib.sha256(framed("roster", session.id, numbers)).digest()
+        return hashlib.sha256(framed("roster", session.id, numbers, self.identities)).digest()
+
+    def under(self, directory: Mapping[int, bytes]) -> Self:
+        """The same clients, bound to the identity key that a directory has for each; to none of whom it lacks."""
+        keys = (directory.get(client, b"") for client in self.clients)
+        return replace(self, identities=hashlib.sha256(framed("identities", *keys)).digest())
 
     def point(self, client: int) -> int:
         """Where shares for this client are evaluated: its place in the roster, from 1."""
@@ -76,11 +85,11 @@ def require_roster_for(client: int, *, roster: Roster, parameters: Parameters, e
 
 
 def draw_secret(identity: Ed25519PrivateKey, *, session: Session, roster: Roster) -> bytes:
-    """The 32 bytes that a client draws its neighbours with: the same in this session from this roster, whenever asked.
+    """The 32 bytes that a client draws its neighbours with: the same in this session from these numbers, always.
 
     A server that could have one client draw again and again would choose who is whose neighbour.
     """
-    context = framed("draw", session.id, roster.hash(session))
+    context = framed("draw", session.id, Roster(roster.clients).hash(session))
     return derive(identity.private_bytes_raw(), purpose="draw", context=context)
 
 

@@ -51,7 +51,7 @@ class SecureServer:
         self.terms = terms
         self.refused: Counter[int] = Counter()
         self._directory = directory
-        self._answers = Answers(roster=roster)
+        self._answers = Answers(roster=roster.under(directory))
         self._keys: set[bytes] = set()
         self._sum: Words = np.zeros(terms.size, dtype=word_type(terms.bits))
         self._stage: Stage | None = Stage.ADVERTISE

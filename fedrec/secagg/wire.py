@@ -15,7 +15,7 @@ from fedrec.secagg.framing import LARGEST_NUMBER
 from fedrec.secagg.roster import LARGEST_ROSTER
 
 _HEAD = struct.Struct(">10s16s32sQ")
-_FORMAT = b"fedrec sa1"
+_FORMAT = b"fedrec sa2"
 _COUNT = struct.Struct(">I")
 
 # Reading annotations takes longer than reading a message.

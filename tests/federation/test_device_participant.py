@@ -115,6 +115,22 @@ def test_a_device_fetches_a_later_directory_when_it_is_asked_with_strangers(peop
     assert heard == [("directory", {"serial": 2})]
 
 
+def test_a_device_takes_over_no_directory_in_the_middle_of_a_round(people: People, tmp_path: Path) -> None:
+    """Not even its signer puts other keys between devices that have begun."""
+    people.pin(people.document())
+    _, requests = people.asked(Stage.SHARE)
+    heard: list[str] = []
+    with a_server_of_releases(tmp_path) as (registry, url), Store.open(people.devices[0]) as store:
+        registry.keep_document("directory/films", people.document(serial=2), serial=2)
+        asked = AddingUp(store, LaterDirectory(store, url), lambda what, _: heard.append(what))
+        with pytest.raises(ProtocolError):
+            asked.answer(people.instruction(), Stage.SHARE, requests[10][:-1])
+        pinned = pinned_directory(store)
+    assert heard == []
+    assert pinned is not None
+    assert pinned.serial == 1
+
+
 def test_a_server_that_knows_of_no_later_directory_keeps_a_device_out(people: People, tmp_path: Path) -> None:
     earlier = [people.document(serial=serial) for serial in (1, 2)]
     request = people.first_request()

@@ -56,8 +56,9 @@ class Cohort:
         numbers: Sequence[int] = (),
         session: Session = SESSION,
     ) -> None:
-        self.roster = Roster(tuple(sorted(numbers)) or tuple(range(1, given.clients + 1)))
-        self.directory = directory(self.roster.clients)
+        clients = tuple(sorted(numbers)) or tuple(range(1, given.clients + 1))
+        self.directory = directory(clients)
+        self.roster = Roster(clients).under(self.directory)
         self.terms = Terms(session=session, parameters=given, size=size, bits=bits)
         self.clients = {client: self.client(client) for client in self.roster.clients}
         self.server = SecureServer(self.terms, roster=self.roster, directory=self.directory)

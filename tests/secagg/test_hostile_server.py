@@ -9,6 +9,8 @@ import pytest
 
 from fedrec.errors import ProtocolError, RefusedError
 from fedrec.secagg import client as client_module
+from fedrec.secagg.client import SecureClient
+from fedrec.secagg.client_state import ClientState
 from fedrec.secagg.keys import KeyPair, advertise
 from fedrec.secagg.messages import (
     AckRequest,
@@ -196,6 +198,24 @@ def test_a_client_that_forgot_that_it_was_asked_draws_the_same_neighbours_under_
     answers = [unpacked(AdvertAnswer, cohort.client(VICTIM).advertise(request), _address()) for _ in range(5)]
     assert len({answer.drawn for answer in answers}) == 1
     assert len({answer.mask_key for answer in answers}) == 5
+
+
+@pytest.mark.parametrize("stage", list(Stage)[1:])
+def test_a_client_whose_directory_changes_in_the_middle_of_a_round_stays_out(stage: Stage) -> None:
+    """Whoever signs directories would put keys of its own in the place of everybody else's."""
+    cohort, _ = _cohort(stage)
+    cohort.directory[5] = identity(99).public_key().public_bytes_raw()
+    with pytest.raises(RefusedError, match="another identity key"):
+        cohort.restarted(VICTIM)
+
+
+def test_clients_that_know_different_keys_of_somebody_open_none_of_each_others_shares() -> None:
+    cohort = Cohort(parameters(6, threshold=3, dropouts=1))
+    other = {**cohort.directory, 6: identity(99).public_key().public_bytes_raw()}
+    cohort.clients[1] = SecureClient(cohort.terms, client=1, identity=identity(1), directory=other)
+    cohort.run(cohort.inputs(), silent={Stage.ADVERTISE: [6]}, until=Stage.ACKNOWLEDGE)
+    held = [set(unpacked(ClientState, cohort.clients[each].pack(), _address(each)).held) for each in (1, 2)]
+    assert held == [set(), {3, 4, 5}]
 
 
 def test_two_rosters_shown_to_two_halves_join_nobody_across() -> None:

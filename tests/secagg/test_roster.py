@@ -17,7 +17,7 @@ ROSTER = Roster((3, 5, 8, 13))
 def test_its_hash_is_that_of_the_numbers_in_this_session() -> None:
     numbers = b"".join(map(reference.number, ROSTER.clients))
     session = reference.session_id(b"study", 3, b"first")
-    assert ROSTER.hash(SESSION) == hashlib.sha256(reference.frame(b"roster", session, numbers)).digest()
+    assert ROSTER.hash(SESSION) == hashlib.sha256(reference.frame(b"roster", session, numbers, b"")).digest()
 
 
 def test_another_set_or_session_has_another_hash() -> None:
@@ -77,3 +77,18 @@ def test_a_client_draws_from_a_roster_of_enrolled_clients_that_it_is_in_and_of_t
     for client, size, known in ((4, 4, enrolled), (5, 5, enrolled), (5, 4, {3: b"", 5: b"", 8: b""})):
         with pytest.raises(ProtocolError):
             require_roster_for(client, roster=ROSTER, parameters=parameters(size, threshold=size - 1), enrolled=known)
+
+
+def test_its_hash_binds_the_identity_key_of_everybody_in_it() -> None:
+    keys = {3: b"a", 5: b"b", 8: b"c", 13: b"d", 21: b"e"}
+    bound = ROSTER.under(keys)
+    others = [ROSTER.under({**keys, client: b"z"}) for client in ROSTER.clients]
+    assert len({roster.hash(SESSION) for roster in (ROSTER, bound, *others)}) == 6
+    assert bound == ROSTER.under({**keys, 21: b"z"})
+
+
+def test_another_key_of_somebody_is_no_other_draw() -> None:
+    bound = ROSTER.under({5: b"b"})
+    assert draw_secret(identity(3), session=SESSION, roster=bound) == draw_secret(
+        identity(3), session=SESSION, roster=ROSTER
+    )
