@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flwr.app import Context
 
+from fedrec.errors import RefusedError
 from fedrec.federation.grid_engine import Grid, GridEngine
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.identified_nodes import IdentifiedNodes
@@ -32,12 +33,14 @@ def cohort_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
 @contextmanager
 def reference_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
     """A loop over clients."""
+    _require_own_ledgers(folder)
     yield ReferenceEngine(workbench, folder, lambda number: participant(workbench, folder, number))
 
 
 @contextmanager
 def flower_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
     """Flower's messages and apps on a grid in this process."""
+    _require_own_ledgers(folder)
     app = build_client_app(
         lambda context: _client(workbench, folder, _number(context)),
         lambda context: participant(workbench, folder, _number(context)),
@@ -73,6 +76,13 @@ def engine_on(grid: Grid, workbench: Workbench) -> Engine:
     """The clients of a simulation, which are the nodes of a grid."""
     timeout = workbench.scenario.federation.timeout
     return GridEngine(grid, IdentifiedNodes(grid, clients=len(workbench.members), timeout=timeout))
+
+
+def _require_own_ledgers(folder: RunFolder) -> None:
+    if folder.population_ledger.exists():
+        raise RefusedError(
+            f"{folder.path} was begun with one ledger for all its clients. Resume it with --engine cohort."
+        )
 
 
 ENGINES: Mapping[str, EngineOf] = {"flower": flower_engine, "reference": reference_engine, "cohort": cohort_engine}
