@@ -82,7 +82,8 @@ class Participant:
         }
         answer = stages[stage](request)
         # The words have gone out when their server asks on: they are forgotten, as the keys are after the last answer.
-        self._keep(instruction, replace(kept, state=secure.pack(), words=None))
+        words = kept.words if stage < Stage.MASK else None
+        self._keep(instruction, replace(kept, state=secure.pack(), words=words))
         return MaskedReply(client=self.number, answer=answer)
 
     def _masked(self, secure: SecureClient, kept: Kept, instruction: Instruction, request: bytes) -> MaskedReply:

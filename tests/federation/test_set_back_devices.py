@@ -64,3 +64,16 @@ def test_what_a_device_says_in_a_sum_is_on_its_disk_whatever_happens_to_the_powe
         records.keep_session("token", b"state")
         records.keep("token", np.zeros(2, np.float32), attempts=1)
     assert synchronous == [FULL, FULL]
+
+
+@pytest.mark.parametrize("stage", [Stage.ADVERTISE, Stage.SHARE])
+def test_a_device_that_is_asked_an_earlier_stage_again_still_has_its_words(people: People, stage: Stage) -> None:
+    first = people.first_request()
+    _, requests = people.asked(Stage.SHARE)
+    earlier = {Stage.ADVERTISE: first, Stage.SHARE: requests[10]}[stage]
+    server, requests = people.asked(Stage.MASK)
+    masked = people.answer(10, Stage.MASK, requests[10])
+    people.answer(10, stage, earlier)
+    assert people.answer(10, Stage.MASK, requests[10]) == masked
+    assert people.spent(10) == ["token"]
+    assert server.stage is Stage.MASK
