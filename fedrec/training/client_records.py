@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fedrec.data.store.store import Store
+from fedrec.errors import RefusedError
 from fedrec.files import write_atomically
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.device_ledger import DeviceLedger, read_device_events
@@ -41,8 +42,11 @@ class ClientRecords(Protocol):
         """What was kept last of an attempt at a round under masks."""
         ...
 
-    def keep_session(self, token: str, content: bytes) -> None:
-        """Put what a round under masks needs on the disk before anything of it is sent; an earlier one is gone."""
+    def keep_session(self, token: str, content: bytes, *, before: bytes | None) -> None:
+        """Put what a round under masks needs on the disk before anything of it is sent; an earlier one is gone.
+
+        before: what `session` gave. Raises RefusedError where that is not there any more: another process answered.
+        """
         ...
 
 
@@ -74,8 +78,9 @@ class FolderRecords:
         """See `ClientRecords`."""
         return _of_session(self._session.read_bytes(), token) if self._session.exists() else None
 
-    def keep_session(self, token: str, content: bytes) -> None:
-        """See `ClientRecords`."""
+    def keep_session(self, token: str, content: bytes, *, before: bytes | None) -> None:
+        """See `ClientRecords`; of two processes at the same moment nobody is told."""
+        _require_same(self.session(token), before)
         write_atomically(self._session, token.encode() + b"\n" + content, mode=0o600)
 
     def erase(self) -> None:
@@ -115,11 +120,17 @@ class StoredRecords:
         kept = self._store.blob(_SESSION)
         return _of_session(kept, token) if kept else None
 
-    def keep_session(self, token: str, content: bytes) -> None:
+    def keep_session(self, token: str, content: bytes, *, before: bytes | None) -> None:
         """See `ClientRecords`."""
         with self._store.transaction(durable=True):
             self._before_keeping()
+            _require_same(self.session(token), before)
             self._store.set_blob(_SESSION, token.encode() + b"\n" + content)
+
+
+def _require_same(found: bytes | None, before: bytes | None) -> None:
+    if found != before:
+        raise RefusedError("Another process of this client answers in this round. This one stays out of it.")
 
 
 def _of_session(kept: bytes, token: str) -> bytes | None:

@@ -4,7 +4,8 @@ What a client says at a stage is on its disk before it is sent, so that one that
 with the same keys, the same noise and the same words. A session's words are drawn once, and paid for before that, but
 after the request for them was found sound: what a server sends wrongly spends nothing. The payment is on the disk
 before they are drawn and is never made twice, so a client that lost them, to a power cut or to an older copy of its
-session, draws no others: it drops out of that sum.
+session, draws no others: it drops out of that sum. Of two processes that answer at once one is heard: the other finds
+that what it went out from is there no more.
 """
 
 import json
@@ -70,10 +71,11 @@ class Participant:
         Raises RefusedError, BudgetError, LayoutError or ProtocolError where it does not go on, and has spent nothing
         that its server does not know of; a fault after it paid is a reply without an answer.
         """
-        kept = self._kept(instruction, stage)
+        found = self.client.records.session(instruction.token)
+        kept = self._kept(instruction, stage, found)
         secure = self._secure(instruction, kept)
         if stage is Stage.MASK:
-            return self._masked(secure, kept, instruction, request)
+            return self._masked(secure, kept, instruction, request, before=found)
         stages = {
             Stage.ADVERTISE: secure.advertise,
             Stage.SHARE: secure.share,
@@ -83,10 +85,12 @@ class Participant:
         answer = stages[stage](request)
         # The words have gone out when their server asks on: they are forgotten, as the keys are after the last answer.
         words = kept.words if stage < Stage.MASK else None
-        self._keep(instruction, replace(kept, state=secure.pack(), words=words))
+        self._keep(instruction, replace(kept, state=secure.pack(), words=words), before=found)
         return MaskedReply(client=self.number, answer=answer)
 
-    def _masked(self, secure: SecureClient, kept: Kept, instruction: Instruction, request: bytes) -> MaskedReply:
+    def _masked(
+        self, secure: SecureClient, kept: Kept, instruction: Instruction, request: bytes, *, before: bytes | None
+    ) -> MaskedReply:
         try:
             if kept.words is None and secure.stage in (Stage.REVEAL, None):
                 raise RefusedError(
@@ -95,7 +99,7 @@ class Participant:
             secure.require_maskable(request)
             words, attempts = self.words(instruction) if kept.words is None else (kept.words, kept.attempts)
             answer = secure.masked(request, words)
-            self._keep(instruction, Kept(state=secure.pack(), words=words, attempts=attempts))
+            self._keep(instruction, Kept(state=secure.pack(), words=words, attempts=attempts), before=before)
         except FedrecError as error:
             # What was paid for is told even when nothing comes of it, so that the server charges it too.
             if attempts := self.client.attempts(instruction.token):
@@ -116,9 +120,8 @@ class Participant:
             raise RefusedError("The server asks for a sum under masks, which is not in the plan. Ask the operator.")
         return masking
 
-    def _kept(self, instruction: Instruction, stage: Stage) -> Kept:
+    def _kept(self, instruction: Instruction, stage: Stage, found: bytes | None) -> Kept:
         """What it has of this session; nothing before the first stage."""
-        found = self.client.records.session(instruction.token)
         if found is not None:
             return Kept.unpack(found)
         if stage is not Stage.ADVERTISE:
@@ -142,8 +145,8 @@ class Participant:
             kept.state, terms=terms, client=self.number, identity=self.identity, directory=self.directory
         )
 
-    def _keep(self, instruction: Instruction, kept: Kept) -> None:
-        self.client.records.keep_session(instruction.token, kept.pack())
+    def _keep(self, instruction: Instruction, kept: Kept, *, before: bytes | None) -> None:
+        self.client.records.keep_session(instruction.token, kept.pack(), before=before)
 
 
 def encoded(masking: Masking, vector: FlatAdapter, *, source: RandomSource) -> Words:

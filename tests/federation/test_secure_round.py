@@ -272,8 +272,8 @@ def test_a_request_for_a_masked_input_that_cannot_be_costs_a_client_nothing(tmp_
 class _NoLonger(FolderRecords):
     """Of somebody who takes the yes back while the client trains."""
 
-    def keep_session(self, token: str, content: bytes) -> None:
-        raise RefusedError(f"Nothing is kept any more: {len(token) + len(content)} bytes.")
+    def keep_session(self, token: str, content: bytes, *, before: bytes | None) -> None:
+        raise RefusedError(f"Nothing is kept any more: {len(token) + len(content)} bytes, nor {before!r}.")
 
 
 def test_what_a_client_paid_for_is_charged_by_its_server_although_nothing_was_sent(tmp_path: Path) -> None:
