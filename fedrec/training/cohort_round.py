@@ -29,6 +29,7 @@ Rows = npt.NDArray[np.float32]
 
 # Numbers in a block's widest tensors, so that they stay near the processor.
 _NUMBERS = 1_500_000
+_FEWEST_NUMBERS = 200_000
 _MOST_CLIENTS = 128
 
 
@@ -67,7 +68,7 @@ class CohortRound:
 
     def contributions(self) -> Iterator[Contributions]:
         """Of all clients, in an order that packs histories of like length together."""
-        work = (partial(self._block, places) for places in self._blocks())
+        work = [partial(self._block, places) for places in self._blocks()]
         with _one_thread_each() as workers:
             yield from _ahead(workers, work)
 
@@ -125,14 +126,16 @@ class CohortRound:
         np.maximum.at(longest, self.units.owner, np.diff(self.units.starts))
         counts = np.bincount(self.units.owner, minlength=len(self.clients))
         scored = self.training.negatives or len(self.model.items)
+        numbers = longest * np.maximum(counts, 1) * (scored + 2 * self.model.items.shape[1])
+        # Something for every worker to do, where there is enough of it.
+        most = min(_NUMBERS, max(_FEWEST_NUMBERS, -(-int(numbers.sum()) // torch.get_num_threads())))
         order = np.argsort(longest, kind="stable")
-        wide = (longest * np.maximum(counts, 1) * (scored + 2 * self.model.items.shape[1]))[order]
-        first, most = 0, 0
-        for place in range(len(order)):
-            most = max(most, int(wide[place]))
-            if place > first and (most * (place + 1 - first) > _NUMBERS or place - first == _MOST_CLIENTS):
+        first, widest = 0, 0
+        for place, wide in enumerate(numbers[order].tolist()):
+            widest = max(widest, wide)
+            if place > first and (widest * (place + 1 - first) > most or place - first == _MOST_CLIENTS):
                 yield order[first:place]
-                first, most = place, int(wide[place])
+                first, widest = place, wide
         if len(order):
             yield order[first:]
 
@@ -162,7 +165,7 @@ def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(threads)
 
 
-def _ahead(workers: ThreadPoolExecutor, work: Iterator[Callable[[], Contributions]]) -> Iterator[Contributions]:
+def _ahead(workers: ThreadPoolExecutor, work: Sequence[Callable[[], Contributions]]) -> Iterator[Contributions]:
     """What the work comes to, in its order; each worker has one piece and one more waiting, and no more is kept."""
     waiting: deque[Future[Contributions]] = deque()
     for piece in work:
