@@ -13,11 +13,10 @@ from flwr.app import Context
 
 from fedrec.data.store.store import Store
 from fedrec.errors import RefusedError
-from fedrec.federation.device_client import UNNUMBERED, device_client, device_participant
-from fedrec.federation.handlers import build_client_app
+from fedrec.federation.device_client import UNNUMBERED, DeviceInSums, device_client
+from fedrec.federation.handlers import Answering, build_client_app
 from fedrec.federation.run_settings import RunSettings
 from fedrec.training.client import Client
-from fedrec.training.participant import Participant
 from fedrec.training.run_folder import client_folder
 
 if TYPE_CHECKING:
@@ -45,10 +44,10 @@ def client_of(context: Context) -> Client:
     return workbench.client(number, folder)
 
 
-def participant_of(context: Context) -> Participant:
+def participant_of(context: Context) -> Answering:
     """The same client in rounds under masks."""
     if device := str(context.node_config.get("device", "")):
-        return device_participant(Path(device), _store(Path(device)))
+        return DeviceInSums(device=Path(device), store=_store(Path(device)))
     from fedrec.simulation.engines import participant_in
 
     return participant_in(*_simulated(context))

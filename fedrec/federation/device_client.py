@@ -7,7 +7,7 @@ and nothing else.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fedrec.config import AdapterConfig
@@ -24,11 +24,13 @@ from fedrec.ondevice.participation import participation, require_allowed, traini
 from fedrec.ondevice.privacy_facts import epsilon_on_device
 from fedrec.ondevice.releases import active
 from fedrec.privacy.randomness import RandomSource, system_source
-from fedrec.training.client import Client
+from fedrec.secagg.terms import Stage
+from fedrec.training.client import Client, Instruction
 from fedrec.training.client_records import StoredRecords
 from fedrec.training.edge_step import EdgeLearner, HistoryReader
 from fedrec.training.examples import Example, examples_of
 from fedrec.training.learner import Learner
+from fedrec.training.masking import MaskedReply
 from fedrec.training.participant import Participant
 
 # What a device calls itself: which client it is, is its server's business.
@@ -41,18 +43,20 @@ def device_client(
     *,
     number: int = UNNUMBERED,
     state: DeviceState | None = None,
+    training: bool = True,
     now: Callable[[], float] = time.time,
 ) -> Client:
     """The client that this device is at this moment.
 
     number: the client's, where devices are simulated; elsewhere the server knows it by its key.
-    state: asked of the device unless given.
+    state: asked of the device unless given. training: whether it still has to; otherwise it may do what it likes.
     Raises RefusedError where its owner, or what the device is doing, does not allow taking part.
     """
     released = load(device, active(device)).released
     manifest = released.installed.manifest
-    plan = require_allowed(store, manifest, state or current_state(store, now=now), now=now())
-    training, model = training_of_release(manifest), released.model
+    doing = (state or current_state(store, now=now)) if training else None
+    plan = require_allowed(store, manifest, doing, now=now())
+    settings, model = training_of_release(manifest), released.model
     learner: Learner = _torch_learner(released) if plan.mode == "local" else EdgeLearner(model)
     erasures = store.value(ERASURES, 0)
 
@@ -62,7 +66,7 @@ def device_client(
     def examples() -> list[Example]:
         # Read only when a participation was paid for: what this does and how long it takes depends on the data.
         history, texts = own_history(store, released)
-        shape = shape_of(model.config, training, plan)
+        shape = shape_of(model.config, settings, plan)
         return examples_of([history], HistoryReader(model, texts), shape, items=learner.catalogue_size)
 
     def require_still_wanted() -> None:
@@ -74,7 +78,7 @@ def device_client(
     return Client(
         id=number,
         learner=learner,
-        training=training,
+        training=settings,
         examples=examples,
         plan=plan,
         source_for=source_for,
@@ -85,11 +89,31 @@ def device_client(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInSums:
+    """A device in sums under masks, whatever it was before a message.
+
+    Its owner's conditions are for training: a device that has trained, and is in use again, or on battery, still
+    says who of its neighbours is there, or what it paid for would be lost, and their round with it.
+    """
+
+    device: Path
+    store: Store
+    state: DeviceState | None = None
+
+    def answer(self, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
+        """See `Participant.answer`."""
+        trains = stage <= Stage.MASK
+        participant = device_participant(self.device, self.store, state=self.state, training=trains)
+        return participant.answer(instruction, stage, request)
+
+
 def device_participant(
     device: Path,
     store: Store,
     *,
     state: DeviceState | None = None,
+    training: bool = True,
     now: Callable[[], float] = time.time,
 ) -> Participant:
     """The same client with what it takes part in sums under masks with: its number and its peers' keys are pinned.
@@ -105,7 +129,7 @@ def device_participant(
         )
     number = clients[keys.identity_key]
     return Participant(
-        client=device_client(device, store, number=number, state=state, now=now),
+        client=device_client(device, store, number=number, state=state, training=training, now=now),
         number=number,
         identity=keys.identity,
         directory={client: bytes.fromhex(key) for client, key in directory.entries.items()},

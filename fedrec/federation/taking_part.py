@@ -11,7 +11,7 @@ from pathlib import Path
 from fedrec.data.store.locks import held
 from fedrec.data.store.store import Store
 from fedrec.errors import ConfigError, DataError, FedrecError, ProtocolError, RefusedError, UnknownClientError
-from fedrec.federation.device_client import device_client, device_participant
+from fedrec.federation.device_client import DeviceInSums, device_client
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.knocking import knock
 from fedrec.federation.supernode import supernode
@@ -82,16 +82,17 @@ class AddingUp:
     """
 
     def __init__(self, store: Store, later: LaterDirectory, told: Told) -> None:
-        self._store, self._later, self._told = store, later, told
+        self._device = DeviceInSums(device=store.folder, store=store)
+        self._later, self._told = later, told
 
     def answer(self, instruction: Instruction, stage: Stage, request: bytes) -> MaskedReply:
         """See `Participant.answer`."""
         try:
-            return device_participant(self._store.folder, self._store).answer(instruction, stage, request)
+            return self._device.answer(instruction, stage, request)
         except (ProtocolError, UnknownClientError):
             if stage is not Stage.ADVERTISE or not self._renewed():
                 raise
-        return device_participant(self._store.folder, self._store).answer(instruction, stage, request)
+        return self._device.answer(instruction, stage, request)
 
     def _renewed(self) -> bool:
         try:

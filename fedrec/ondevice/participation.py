@@ -138,8 +138,11 @@ def set_conditions(store: Store, conditions: Conditions) -> Participation:
     return _keep(store, replace(participation(store), conditions=conditions))
 
 
-def require_allowed(store: Store, manifest: Manifest, state: DeviceState, *, now: float) -> PrivacyPlan:
-    """The plan that was agreed to, which is that of the active release; raises RefusedError unless it may train now."""
+def require_allowed(store: Store, manifest: Manifest, state: DeviceState | None, *, now: float) -> PrivacyPlan:
+    """The plan that was agreed to, which is that of the active release; raises RefusedError unless it may train now.
+
+    state: what the device is doing; None where it does not train any more, and answers for what it has done.
+    """
     decided = participation(store)
     if not decided.on or decided.plan is None:
         raise RefusedError("This device does not take part. Its owner can turn that on: `fedrec client opt-in`.")
@@ -147,7 +150,7 @@ def require_allowed(store: Store, manifest: Manifest, state: DeviceState, *, now
         raise RefusedError("The active release has another privacy plan than its owner agreed to. Ask the owner again.")
     if decided.paused(now):
         raise RefusedError("Its owner has paused this device's taking part.")
-    if unmet := decided.conditions.unmet(state):
+    if state is not None and (unmet := decided.conditions.unmet(state)):
         raise RefusedError(f"This device does not train now: not {', not '.join(unmet)}, or not known to be.")
     return decided.plan
 

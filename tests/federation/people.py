@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedrec.data.store.store import Store
-from fedrec.federation.device_client import device_participant
+from fedrec.federation.device_client import DeviceInSums
 from fedrec.identities import Directory, signed_directory
 from fedrec.model.linear import released_layout
 from fedrec.ondevice.device_state import DeviceState
@@ -95,13 +95,19 @@ class People:
         return SecureServer(terms, roster=Roster((10, 11, 12)), directory=self._keys())
 
     def answer(
-        self, client: int, stage: Stage, request: bytes, *, instruction: Instruction | None = None
+        self,
+        client: int,
+        stage: Stage,
+        request: bytes,
+        *,
+        instruction: Instruction | None = None,
+        state: DeviceState = READY,
     ) -> MaskedReply:
         """What a device answers that was just started."""
         device = self.devices[client - 10]
         with Store.open(device) as store:
-            participant = device_participant(device, store, state=READY)
-            return participant.answer(instruction or self.instruction(), stage, request)
+            answering = DeviceInSums(device=device, store=store, state=state)
+            return answering.answer(instruction or self.instruction(), stage, request)
 
     def spent(self, client: int) -> list[str]:
         """The tokens of the attempts that a device paid for."""

@@ -11,9 +11,10 @@ from fedrec.data.store.store import Store
 from fedrec.errors import ProtocolError, RefusedError, UnknownClientError, VerificationError
 from fedrec.federation.device_client import device_participant
 from fedrec.federation.taking_part import AddingUp
+from fedrec.ondevice.device_state import DeviceState
 from fedrec.ondevice.directory import LaterDirectory
 from fedrec.ondevice.enrolment import enrolment_request, keys_accepted, keys_to_try, pin_directory, pinned_directory
-from fedrec.ondevice.participation import opt_in, opt_out
+from fedrec.ondevice.participation import Conditions, opt_in, opt_out, set_conditions
 from fedrec.ondevice.releases import active
 from fedrec.privacy.device_ledger import read_device_events
 from fedrec.secagg.terms import Stage
@@ -159,3 +160,30 @@ def test_a_directory_that_did_not_change_is_not_sent_again(people: People, tmp_p
         assert later.pinned() is None
         registry.keep_document("directory/films", third, serial=3)
         assert later.pinned() == pinned_directory(store)
+
+
+def test_a_device_that_has_trained_finishes_its_round_in_use_and_on_battery(people: People) -> None:
+    people.pin(people.document())
+    for device in people.devices:
+        with Store.open(device) as store:
+            set_conditions(store, Conditions())
+    server, requests = people.asked(Stage.MASK)
+    in_use = DeviceState(idle=False, charging=False, unmetered=False)
+    with pytest.raises(RefusedError, match="does not train now"):
+        people.answer(10, Stage.MASK, requests[10], state=in_use)
+    for stage in (Stage.MASK, Stage.ACKNOWLEDGE, Stage.REVEAL):
+        state = READY if stage is Stage.MASK else in_use
+        for client, request in server.requests().items():
+            server.accept(client, people.answer(client, stage, request, state=state).answer)
+        server.close()
+    assert server.result().survivors == (10, 11, 12)
+
+
+@pytest.mark.parametrize("stage", [Stage.ACKNOWLEDGE, Stage.REVEAL])
+def test_a_device_whose_owner_says_no_in_the_middle_of_a_round_answers_no_more(people: People, stage: Stage) -> None:
+    people.pin(people.document())
+    _, requests = people.asked(stage)
+    with Store.open(people.devices[0]) as store:
+        opt_out(store)
+    with pytest.raises(RefusedError, match="opt-in"):
+        people.answer(10, stage, requests[10])
