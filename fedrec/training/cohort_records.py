@@ -101,14 +101,25 @@ class CohortRecords:
     def _within(
         self, cohort: Ints, budget: Budget, blocks: Sequence[Block], *, now: float, epsilon_of: EpsilonOf
     ) -> Bools:
-        """Clients that paid for the same releases are asked about once."""
+        """Clients that paid for the same releases are asked about once; at the same times, where rates are limited."""
         entries = self._ledger.entries
-        took = np.array([np.isin(cohort, entry["participants"]) for entry in entries], dtype=np.bool_)
-        patterns, which = np.unique(took.reshape(len(entries), len(cohort)), axis=1, return_inverse=True)
+        if budget.per_day is None and budget.per_month is None:
+            told = [self.taken(kind)[cohort] for kind in sorted(self._taken)]
+        else:
+            told = [np.isin(cohort, entry["participants"]).astype(np.int64) for entry in entries]
+        _, first, which = np.unique(
+            np.array(told).reshape(-1, len(cohort)), axis=1, return_index=True, return_inverse=True
+        )
         more = [block.spend for block in blocks]
         room = [
-            _has_room(budget, [entries[at] for at in np.flatnonzero(pattern)], more, now=now, epsilon_of=epsilon_of)
-            for pattern in patterns.T
+            _has_room(
+                budget,
+                [entry for entry in entries if client in entry["participants"]],
+                more,
+                now=now,
+                epsilon_of=epsilon_of,
+            )
+            for client in cohort[first].tolist()
         ]
         return np.asarray(room, dtype=np.bool_)[which.reshape(-1)]
 
