@@ -68,7 +68,10 @@ def run(file: Path) -> None:
         server_app,
         client_app,
         num_supernodes=COHORT,
-        backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}, "init_args": {"log_to_driver": False}},
+        backend_config={
+            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+            "init_args": {"address": "local", "log_to_driver": False},
+        },
     )
 
 
