@@ -8,26 +8,35 @@ from typing import Annotated
 
 import typer
 
+from fedrec.cli.study import StudyRequest, run_study
 from fedrec.config_file import load_scenario
 from fedrec.errors import ConfigError
+from fedrec.studies.study_file import is_study
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Final = Annotated[bool, typer.Option("--final", help="Score the test item too. Once, when all choices are made.")]
 
 
 def simulate(
-    scenario: Annotated[Path, typer.Argument(help="A scenario, such as simulations/movielens_small.toml.")],
+    scenario: Annotated[Path, typer.Argument(help="A scenario or a study: a TOML file, as in simulations/.")],
     data: Annotated[Path | None, typer.Option(help="A dataset folder; else the scenario's data.path.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="Change a setting: a.b=value.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME if absent.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     final: Final = False,
     engine: Annotated[
-        str, typer.Option(help="flower (messages in-process), reference (a plain loop) or cohort (batched, fastest).")
-    ] = "flower",
+        str | None,
+        typer.Option(
+            help="flower (messages in-process; the default), reference (a plain loop) or cohort (batched, fastest)."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate a federation and compare it with baselines."""
+    """Simulate a federation and compare it with baselines; of a study, many settings of it with one another."""
+    if is_study(scenario):
+        run_study(StudyRequest(scenario, data, tuple(overrides or ()), out, engine, final), as_json=as_json)
+        return
+    engine = engine or "flower"
     parsed = load_scenario(scenario, overrides or [])
     if data is None and not parsed.data.path:
         raise ConfigError("No data: give --data DIR, or set data.path in the scenario.")
