@@ -34,6 +34,9 @@ SETTINGS = {
     "flower_ray": ("flower_ray",),
     "pfl": ("pfl_1", "pfl_2"),
 }
+# The same with what clients pay written to the disk, as a simulation has it: beside the comparison, as the others keep
+# no ledger, and less often.
+ASIDE = ("cohort_files", "reference_files")
 # Those that can be looked into; what Flower's and pfl's clients compute is the `product` process's count of the work.
 COUNTED = ("product", "cohort", "reference")
 # A quick run tries one setting of each, which has been the better one or near it.
@@ -55,6 +58,8 @@ def main() -> None:
         _work(*options.worker)
         return
     tried = [name for engine in options.only for name in SETTINGS[engine] if not options.quick or name in TRIED_QUICKLY]
+    if not options.quick:
+        tried += [name for name in ASIDE if name.removesuffix("_files") in options.only]
     report = measured(QUICK if options.quick else WHOLE, tried=tried, device=options.device)
     print(json.dumps(report, indent=2) if options.json else text(report))
 
@@ -71,6 +76,8 @@ def measured(rounds: dict[str, int], *, tried: Sequence[str], device: str = "cpu
         for kind, count in rounds.items():
             for number in range(1, WARM + count + 1):
                 for name, worker in workers.items():
+                    if name in ASIDE and number % 4 != 1:
+                        continue
                     save = Path(scratch) / f"{kind}-{name}.npy" if number == WARM and name != "product" else None
                     worker.turn(kind, number, save=save)
         flop = {name: {kind: workers[name].count(kind) for kind in rounds} for name in COUNTED if name in workers}
@@ -78,7 +85,7 @@ def measured(rounds: dict[str, int], *, tried: Sequence[str], device: str = "cpu
             (kind, name): np.load(Path(scratch) / f"{kind}-{name}.npy")
             for kind in rounds
             for name in workers
-            if name != "product"
+            if name not in ("product", *ASIDE)
         }
     return _report(workers, flop, sums, rounds, left_out, device=device)
 
@@ -153,6 +160,7 @@ def _commands(world: Path, tried: Sequence[str], device: str) -> tuple[dict[str,
             commands |= {name: [python, file, str(world), name.rpartition("_")[2]] for name in chosen}
         else:
             commands |= {name: [*_python(engine), str(world), device] for name in chosen}
+    commands |= {name: [*_python(name), str(world), device] for name in ASIDE if name in tried}
     return commands, left_out
 
 
@@ -208,10 +216,22 @@ def _cohort(_: Path, device: str) -> Any:
     return Rounds(cohort(device)).turn
 
 
+def _cohort_files(_: Path, device: str) -> Any:
+    from engines_world import Rounds, cohort
+
+    return Rounds(cohort(device), files=True).turn
+
+
 def _reference(_: Path, __: str) -> Any:
     from engines_world import Rounds, reference
 
     return Rounds(reference).turn
+
+
+def _reference_files(_: Path, __: str) -> Any:
+    from engines_world import Rounds, reference
+
+    return Rounds(reference, files=True).turn
 
 
 def _product(world: Path, device: str) -> Any:
@@ -220,7 +240,13 @@ def _product(world: Path, device: str) -> Any:
     return Product(world, size=PRODUCT, device=device).turn
 
 
-_TURNS: dict[str, Callable[[Path, str], Any]] = {"cohort": _cohort, "reference": _reference, "product": _product}
+_TURNS: dict[str, Callable[[Path, str], Any]] = {
+    "cohort": _cohort,
+    "cohort_files": _cohort_files,
+    "reference": _reference,
+    "reference_files": _reference_files,
+    "product": _product,
+}
 
 
 def _peak_mib(process: int) -> float:
