@@ -7,6 +7,9 @@ the same sum, or corrupt: whatever a malicious server claims to whom, and howeve
 complete graph that is arithmetic. On a sparse one, whose neighbours each client draws itself, small sets of that
 kind exist with a probability that a union bound gives; it joins delta.
 
+Where nobody is said to collude one client may still look at what is released, and knows its own share of the noise:
+it counts as no honest one.
+
 Source: Bell et al. 2020 (CCS; ePrint 2020/704), sections 3 and 4, for the graph and the malicious server; Bonawitz
 et al. 2017, section 6.2, for the threshold. The bound here is for neighbours drawn without replacement, whose tails
 are hypergeometric, and counts corrupt neighbours exactly.
@@ -16,7 +19,13 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
 from fedrec.errors import ConfigError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 # Up to so many clients everybody is everybody's neighbour, and nothing is left to chance.
 COMPLETE = 100
@@ -26,6 +35,8 @@ _PRIVACY_FAILURE = math.log(2.0**-60)
 _ROUND_FAILURE = math.log(2.0**-20)
 # More neighbours cost time and traffic, and let less noise do: enough for so much of the complete graph's count.
 _WORTH = 0.6
+# Neighbours that are tried first.
+_FIRST = 32
 # The logarithms of large factorials are right to 1e-9.
 _ROUNDING = 1e-6
 
@@ -36,7 +47,7 @@ class Parameters:
 
     clients: the cohort, n. neighbours: that each client draws, k. threshold: shares that give a secret, t.
     corrupt, dropouts: clients that may collude with the server, or go, at most. least_honest: honest clients in any
-    sum that the server can learn, n_min, but with probability `failure`.
+    sum that the server can learn, n_min, but with probability `failure`; at least one that looks is not counted.
     """
 
     clients: int
@@ -88,7 +99,7 @@ def _complete(clients: int, *, dropouts: int, corrupt: int) -> Parameters:
         threshold=threshold,
         corrupt=corrupt,
         dropouts=dropouts,
-        least_honest=threshold - corrupt + 1,
+        least_honest=threshold + 1 - max(corrupt, 1),
         failure=0.0,
     )
 
@@ -96,15 +107,26 @@ def _complete(clients: int, *, dropouts: int, corrupt: int) -> Parameters:
 def _sparse(complete: Parameters) -> Parameters | None:
     """The fewest neighbours that are worth it; None where the complete graph has no more."""
     low, high = 2, complete.neighbours
+    # Few suffice, and many take long to try: twice as many as are known to do are taken to do, too.
+    reach = _FIRST
+    while reach < high and not _worth_it(complete, reach):
+        reach *= 2
     found = None
     while low < high:
         middle = (low + high) // 2
-        tried = _with_neighbours(complete, middle)
-        if tried and tried.least_honest >= _WORTH * complete.least_honest:
+        if middle > 2 * reach:
+            high = middle
+        elif tried := _worth_it(complete, middle):
             found, high = tried, middle
         else:
             low = middle + 1
     return found
+
+
+def _worth_it(complete: Parameters, neighbours: int) -> Parameters | None:
+    """The parameters with so many neighbours; None where they keep too few of the honest count."""
+    tried = _with_neighbours(complete, neighbours)
+    return tried if tried and tried.least_honest >= _WORTH * complete.least_honest else None
 
 
 def _with_neighbours(complete: Parameters, neighbours: int) -> Parameters | None:
@@ -117,22 +139,22 @@ def _with_neighbours(complete: Parameters, neighbours: int) -> Parameters | None
     if threshold < 1 or both > _PRIVACY_FAILURE:
         return None
     failure, honest = math.exp(both + _ROUNDING), n - corrupt
-    for size in range(1, honest + 1):
-        # Each client of the set draws `threshold` neighbours among the others of the set and the corrupt.
-        closed = size * _log_tail(others, size - 1 + corrupt, neighbours, threshold)
-        more = failure + math.exp(min(_log_choose(honest, size) + closed + _ROUNDING, 0.0))
-        if more > math.exp(_PRIVACY_FAILURE):
-            break
-        failure = more
-    else:
-        size = honest
+    sizes = np.arange(1, honest + 1)
+    # Each client of the set draws `threshold` neighbours among the others of the set and the corrupt.
+    closed = sizes * _log_tails(others, sizes - 1 + corrupt, neighbours, threshold)
+    chances = np.exp(np.minimum(_log_chooses(honest, sizes) + closed + _ROUNDING, 0.0))
+    failures = failure + np.cumsum(chances)
+    # All smaller sets together are improbable enough: a sum is of no fewer honest clients than this.
+    smaller = int(np.searchsorted(failures, math.exp(_PRIVACY_FAILURE), side="right"))
+    size = min(smaller + 1, honest)
+    failure = float(failures[smaller - 1]) if smaller else failure
     return Parameters(
         clients=n,
         neighbours=neighbours,
         threshold=threshold,
         corrupt=corrupt,
         dropouts=complete.dropouts,
-        least_honest=size,
+        least_honest=size if corrupt else size - 1,
         failure=failure,
     )
 
@@ -161,6 +183,36 @@ def _log_tail(population: int, marked: int, draws: int, least: int) -> float:
     ]
     largest = max(terms)
     return min(0.0, largest + math.log(math.fsum(math.exp(term - largest) for term in terms)))
+
+
+def _log_tails(population: int, marked: Ints, draws: int, least: int) -> Floats:
+    """`_log_tail` for each of (S,) marked counts at once; least: over 0."""
+    found = np.arange(least, draws + 1)[:, None]
+    unmarked = population - marked
+    possible = (found <= marked) & (draws - found <= unmarked)
+    terms = (
+        _log_chooses(marked, np.where(possible, found, 0))
+        + _log_chooses(unmarked, np.where(possible, draws - found, 0))
+        - _log_choose(population, draws)
+    )
+    terms = np.where(possible, terms, -np.inf)
+    sure, largest = least <= draws - unmarked, terms.max(axis=0)
+    peak = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        tails = peak + np.log(np.exp(terms - peak).sum(axis=0))
+    return np.where(sure, 0.0, np.minimum(tails, 0.0))
+
+
+def _log_chooses(of: Ints | int, taken: Ints) -> Floats:
+    """`_log_choose` for each."""
+    logs = _log_factorials(int(np.max(of)))
+    return logs[of] - logs[taken] - logs[of - taken]
+
+
+@lru_cache(maxsize=4)
+def _log_factorials(most: int) -> Floats:
+    """The logarithm of each factorial from 0 to `most`."""
+    return np.array([math.lgamma(number + 1) for number in range(most + 1)])
 
 
 def _log_choose(of: int, taken: int) -> float:

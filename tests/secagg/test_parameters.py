@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from fedrec.errors import ConfigError
-from fedrec.secagg.parameters import COMPLETE, Parameters, _log_tail, parameters_for
+from fedrec.secagg.parameters import COMPLETE, Parameters, _log_tail, _log_tails, parameters_for
 
 
 @given(st.integers(3, COMPLETE), st.floats(0, 0.4), st.floats(0, 0.3))
@@ -21,7 +21,8 @@ def test_small_cohorts_take_the_complete_graph_and_nothing_is_left_to_chance(
         return
     assert found.is_complete
     assert found.failure == 0
-    assert found.least_honest == clients - found.dropouts - found.corrupt
+    # A client that looks at a release, and colludes with nobody, knows its own noise.
+    assert found.least_honest == clients - found.dropouts - max(found.corrupt, 1)
     # Two kinds of share for one peer are never both enough: each honest holder reveals one.
     assert 2 * found.threshold > found.neighbours + found.corrupt
     # Whoever stays finds enough shares when as many drop out as planned.
@@ -101,3 +102,20 @@ def test_the_same_question_has_one_answer_for_server_and_client() -> None:
     parameters_for.cache_clear()
     assert parameters_for(300, drop_out=0.1, corruption=0.05) == first
     assert isinstance(first, Parameters)
+
+
+@pytest.mark.parametrize("clients", [3, 10, 300])
+def test_where_nobody_colludes_the_noise_is_enough_for_a_client_that_subtracts_its_own(clients: int) -> None:
+    trusting = parameters_for(clients, drop_out=0.0, corruption=0.0)
+    assert trusting.corrupt == 0
+    assert trusting.least_honest <= clients - 1
+
+
+@given(st.data())
+def test_many_tails_at_once_are_each_the_same(data: st.DataObject) -> None:
+    population = data.draw(st.integers(1, 200))
+    draws = data.draw(st.integers(1, population))
+    least = data.draw(st.integers(1, draws))
+    marked = np.arange(population + 1)
+    expected = [math.exp(_log_tail(population, int(each), draws, least)) for each in marked]
+    assert np.exp(_log_tails(population, marked, draws, least)) == pytest.approx(expected, rel=1e-9)

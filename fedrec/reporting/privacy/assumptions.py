@@ -105,6 +105,8 @@ def _under_masks(plan: PrivacyPlan) -> list[Assumption]:
         if summed.failure
         else "always"
     )
+    # Whoever colludes is not counted; where nobody does, one that looks is not.
+    besides = "" if agreed.corrupt else "; one that looks at a release and knows its own share is not counted"
     return [
         Assumption(
             f"At most {agreed.corrupt} of a cohort of {summed.clients} collude with the server "
@@ -118,7 +120,7 @@ def _under_masks(plan: PrivacyPlan) -> list[Assumption]:
             f"Any sum that the server can learn has the noise of at least n_min = {summed.least_honest} honest clients",
             "by construction",
             f"{sure}: clients draw their neighbours, and reveal nothing before {agreed.threshold} of their own "
-            f"{agreed.neighbours} have told them that they take them for survivors",
+            f"{agreed.neighbours} have told them that they take them for survivors{besides}",
         ),
         Assumption(
             "Clients have the true identity keys of the enrolled devices",

@@ -108,7 +108,7 @@ def test_masks_over_local_noise_change_no_epsilon_and_are_told(tmp_path: Path) -
     plain = privacy_report(a_run(tmp_path / "plain", changed(MASKED, secure_aggregation={"enabled": False})))
     assert masked["epsilon"] == plain["epsilon"]
     assert (masked["accountant"]["published_epsilon"], plain["masks"]) == (None, None)
-    assert (masked["masks"]["least_honest"], masked["masks"]["share_variance"]) == (3, 0)
+    assert (masked["masks"]["least_honest"], masked["masks"]["share_variance"]) == (2, 0)
     assert "the sum of a cohort's noised vectors" in json.dumps(masked["setting"])
 
 
