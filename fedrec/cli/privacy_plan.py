@@ -3,16 +3,19 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedrec.cli.privacy_utility import show_utility
 from fedrec.errors import ConfigError
 from fedrec.privacy.gaussian import best_guess, gdp_mu, zcdp_rho
 from fedrec.privacy.planning import Question, Schedule
 from fedrec.reporting.figures import delta_text, rounded_down, rounded_up
 from fedrec.reporting.privacy.words import epsilon_words
 from fedrec.secagg.planning import SecureSchedule, secure_schedule
+from fedrec.studies.wanted import Wanted
 
 if TYPE_CHECKING:
     from fedrec.privacy.accounting import Epsilon
@@ -24,7 +27,9 @@ _LEAST_DELTA = 1e-12
 
 
 def plan(
-    delta: Annotated[float, typer.Option(help="The delta to plan for, such as 1e-6.", show_default=False)],
+    delta: Annotated[
+        float | None, typer.Option(help="The delta to plan for, such as 1e-6.", show_default=False)
+    ] = None,
     noise_multiplier: Annotated[
         float | None, typer.Option(help="Noise over clip norm: ask what it spends.", show_default=False)
     ] = None,
@@ -61,9 +66,44 @@ def plan(
     size: Annotated[
         int | None, typer.Option(help="Numbers of an update, at most; distributed mode.", show_default=False)
     ] = None,
+    utility: Annotated[
+        list[Path] | None,
+        typer.Option(help="The folder of a stored study: ask what was run instead, by the options below."),
+    ] = None,
+    users: Annotated[
+        int | None, typer.Option(help="People that there are, at most; with --utility.", show_default=False)
+    ] = None,
+    at_least: Annotated[
+        float | None, typer.Option(help="NDCG@10 on validation that is wanted; with --utility.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Plan a budget: the epsilon of a noise multiplier, or the noise multiplier of an epsilon."""
+    """Plan a budget: the epsilon of a noise multiplier, or the noise multiplier of an epsilon.
+
+    With --utility: which stored runs of a study keep to --users, --rounds and --epsilon and reach --at-least.
+    """
+    if utility:
+        of_a_plan = {
+            "noise_multiplier": noise_multiplier,
+            "participations": participations,
+            "sampling": sampling,
+            "sampling_rate": sampling_rate,
+            "local_steps": local_steps,
+            "bands": bands,
+            "separation": separation,
+            "cohort": cohort,
+            "drop_out": drop_out,
+            "corruption": corruption,
+            "size": size,
+        }
+        _refuse(of_a_plan, "is of a plan, and --utility asks for what was run")
+        wanted = Wanted(users=users, rounds=rounds, epsilon=epsilon, delta=delta, at_least=at_least)
+        show_utility(utility, wanted, as_json=as_json)
+        return
+    if users is not None or at_least is not None:
+        raise ConfigError("--users and --at-least ask what a stored study found. Add --utility FOLDER.")
+    if delta is None:
+        raise ConfigError("--delta is missing. It is a probability over 0 and under 1; 1e-6 is usual.")
     of_a_cohort = {"cohort": cohort, "drop_out": drop_out, "corruption": corruption, "size": size}
     of_others = {
         "sampling": sampling,
