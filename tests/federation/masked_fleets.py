@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context
+from flwr.clientapp import ClientApp
 
 from fedrec.federation.grid_engine import GridEngine
 from fedrec.federation.handlers import build_client_app
@@ -109,11 +110,14 @@ class Fleet:
 
     def run(self, hooks: Hooks | None = None) -> ServerState:
         """One sitting of the run."""
-        app = build_client_app(self._client, self._participant)
-        grid = LocalGrid(app, clients=self.clients)
-        engine = GridEngine(grid, IdentifiedNodes(grid, clients=self.clients, timeout=10))
+        engine = self.engine(build_client_app(self._client, self._participant))
         start = ServerState.start(np.zeros(self.model.layout.size, np.float32))
         return run_rounds(self.folder, engine, self.recipe(), start, hooks or quiet())
+
+    def engine(self, app: ClientApp) -> GridEngine:
+        """How the clients are reached."""
+        grid = LocalGrid(app, clients=self.clients)
+        return GridEngine(grid, IdentifiedNodes(grid, clients=self.clients, timeout=10))
 
     def plain_sum(self, clients: list[int], instruction: Instruction) -> np.ndarray:
         """What these clients add up to, by asking clients of the same seeds for it without any mask."""
