@@ -10,6 +10,8 @@ from fedrec.training.blocks import Block
 from fedrec.training.collecting import Asked
 
 _INTERRUPTED = "interrupted"
+# Under masks a sum is paid for before it is opened, and may not come out.
+_ASKED = "sum of round {} asked for"
 _RELEASED = {"update": "adapter of round {}", "metrics": "metrics of round {}", "popularity": "popularity"}
 
 
@@ -33,7 +35,8 @@ def pay(
         owing, unseen = _owing(asked, rounds)
         ended = [entry for entry in rounds if not entry["released"].startswith(_INTERRUPTED)]
         if owing or unseen or not ended:
-            released = _RELEASED[block.kind].format(asked.round)
+            masked = plan.secure_sum is not None and block.kind == "update"
+            released = (_ASKED if masked else _RELEASED[block.kind]).format(asked.round)
             if dropped:
                 released = f"nothing: too few replies in round {asked.round}"
             ledger.append({**event, "participants": sorted(owing), "replies": unseen, "released": released})
