@@ -112,6 +112,7 @@ class SecureServer:
         heard, least = len(self._answers.heard_at(stage)), self.terms.parameters.least_survivors
         self._stage = None
         if stage is Stage.REVEAL:
+            self._require_revealed()
             return
         if heard < least:
             raise RefusedError(
@@ -130,6 +131,18 @@ class SecureServer:
         if self._stage is not None or not self._answers.reveals:
             raise RefusedError("The sum is still masked: its stages are not all closed, or the round was refused.")
         return unmasked(self._sum, answers=self._answers, terms=self.terms)
+
+    def _require_revealed(self) -> None:
+        """Raise RefusedError where fewer of some client's neighbours came back than give a secret."""
+        answers, threshold = self._answers, self.terms.parameters.threshold
+        held = [answers.present(client) for client in (*answers.survivors, *answers.dropped)]
+        least = min((sum(other in answers.reveals for other in holders) for holders in held), default=0)
+        if least < threshold:
+            raise RefusedError(
+                f"{len(answers.reveals)} clients answered reveal, {least} of them neighbours of some client, and a "
+                f"secret takes {threshold}. The round is refused, its sum is not known; ask a larger cohort, or raise "
+                "secure_aggregation.drop_out."
+            )
 
     def _open(self) -> Stage:
         if self._stage is None:

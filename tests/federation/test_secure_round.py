@@ -92,15 +92,23 @@ def test_beyond_the_threshold_a_round_is_refused_and_charged_once_somebody_train
     state = fleet.run()
     assert not state.adapter.any()
     (record,) = fleet.folder.rounds()
-    assert record["replies"] == 0
+    assert (record["replies"], record["failures"]["too_few"], record["failures"].get("ruined")) == (0, 1, None)
     events = ledger(fleet)
     if stage < Stage.MASK:
         assert events == []
     else:
         assert [len(event["participants"]) for event in events] == [CLIENTS]
-        # Shares are asked for only once their round is paid for as a release.
-        assert events[0]["released"].startswith("nothing") is (stage < Stage.REVEAL)
+        # Shares are asked for only once their round is paid for; that a sum comes is not said before it is there.
+        paid_as = "sum of round 1 asked for" if stage is Stage.REVEAL else "nothing: too few replies in round 1"
+        assert events[0]["released"] == paid_as
     require_ledgers_agree(fleet)
+
+
+def test_a_round_of_which_too_few_come_back_to_reveal_says_that_and_claims_no_adapter(tmp_path: Path) -> None:
+    fleet = Fleet(path=tmp_path, answers={(client, Stage.REVEAL): gone for client in range(4)})
+    assert not fleet.run().adapter.any()
+    assert fleet.folder.rounds()[0]["failures"] == {"crashed": 4, "too_few": 1}
+    assert [event["released"] for event in ledger(fleet)] == ["sum of round 1 asked for"]
 
 
 def test_nobody_is_asked_to_take_a_mask_off_before_the_round_is_paid_for(tmp_path: Path) -> None:
@@ -130,7 +138,7 @@ def test_a_server_that_was_killed_at_a_stage_begins_another_attempt_and_charges_
     assert state.adapter.any()
     events = ledger(fleet)
     assert len({event["token"] for event in events}) == len(events) == 2
-    assert events[-1]["released"] == "adapter of round 1"
+    assert events[-1]["released"] == "sum of round 1 asked for"
     require_ledgers_agree(fleet)
 
 
