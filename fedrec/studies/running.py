@@ -61,12 +61,8 @@ class StudyFolder:
         return trials
 
     def _finish(self, settings: Sequence[Settings], part: Part) -> list[Trial]:
-        """Runs of these settings with every seed, setting by setting; finished ones are not run again."""
-        trials = [
-            trial_of(self.study, self.path, each, seed=seed, part=part, data=self._data(each, part))
-            for each in settings
-            for seed in self.study.config.seeds
-        ]
+        """Runs of these settings with every seed, ended; finished ones are not run again."""
+        trials = self.trials(settings, part)
         # Two drawn settings may be the same run.
         open_ = {trial.out: trial for trial in trials if trial.result is None and not trial.fault}
         total = self._total(len(trials))
@@ -79,6 +75,14 @@ class StudyFolder:
 
         finish_all(list(open_.values()), processes=self.study.config.processes, done=done)
         return trials
+
+    def trials(self, settings: Sequence[Settings], part: Part) -> list[Trial]:
+        """Runs of these settings with every seed, setting by setting, wherever they stand."""
+        return [
+            trial_of(self.study, self.path, each, seed=seed, part=part, data=self._data(each, part))
+            for each in settings
+            for seed in self.study.config.seeds
+        ]
 
     def _total(self, now: int) -> int:
         """How many runs the whole study has."""
