@@ -1,7 +1,9 @@
 """Utility against what it costs: a point and an interval per run, a line through the best setting at each cost."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -11,9 +13,10 @@ from fedrec.reporting.figures import METRICS, Interval, bytes_text, count_text, 
 from fedrec.studies.outcome import Outcome, Run
 
 _WIDTH, _HEIGHT = 330, 230
-# Runs at one place are laid side by side, over so much of the width.
-_SPREAD = 0.035
-_LOG_FROM = 12.0
+# Runs at one cost are laid side by side, over so much of the way to the next cost, or of the width.
+_SPREAD, _WIDEST = 0.3, 0.13
+_LOG_FROM = 5.0
+_COUNT_LABEL = "format(datum.value, '.3~s')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ def _layers(outcomes: Sequence[Outcome], axis: Axis, front: Sequence[tuple[float
     y_scale = alt.Scale(domain=[max(0.0, min(lows) - margin), max(highs) + margin], nice=False, zero=False)
     y_axis = alt.Axis(labelExpr=SHARE_LABEL, tickCount=5)
     x_scale = alt.Scale(type="log" if log else "linear", zero=False, nice=False, padding=14)
-    labels = "format(datum.value, '.3~s')" if axis.column != "epsilon" else "format(datum.value, '~g')"
+    # What was spent is never reported as less, on an axis neither.
+    labels = "format(ceil(datum.value * 100) / 100, '~g')" if axis.column == "epsilon" else _COUNT_LABEL
     ticks = {"values": costs} if len(costs) <= 5 else {"tickCount": 5}
     x_axis = alt.Axis(labelExpr=labels, grid=False, labelOverlap=True, **ticks)
     x = alt.X("cost:Q", title=axis.title, scale=x_scale, axis=x_axis)
@@ -107,6 +111,7 @@ def _points(outcomes: Sequence[Outcome], axis: Axis, *, log: bool) -> list[dict[
     runs = [(run, _interval(run, outcome.metric)) for outcome in outcomes for run in outcome.runs]
     costs = [float(run[axis.column]) for run, _ in runs]
     low, high = min(costs), max(costs)
+    spread = _spread(sorted(set(costs)), log=log)
     there: dict[float, list[int]] = {}
     for place, cost in enumerate(costs):
         there.setdefault(cost, []).append(place)
@@ -114,12 +119,19 @@ def _points(outcomes: Sequence[Outcome], axis: Axis, *, log: bool) -> list[dict[
     for cost, places in there.items():
         for rank, place in enumerate(places):
             run, interval = runs[place]
-            aside = _SPREAD * (2 * rank / (len(places) - 1) - 1) if len(places) > 1 else 0.0
+            aside = spread * (2 * rank / (len(places) - 1) - 1) if len(places) > 1 else 0.0
             at = cost * (high / low) ** aside if log else cost + (high - low) * aside
             points.append(
                 {"cost": at, "value": interval.value, "low": interval.low, "high": interval.high, "seed": run["seed"]}
             )
     return points
+
+
+def _spread(costs: Sequence[float], *, log: bool) -> float:
+    """How far a run is moved aside at most, as a share of the width."""
+    places = [math.log(cost) for cost in costs] if log else list(costs)
+    gaps = (after - before for before, after in pairwise(places))
+    return min(_WIDEST, _SPREAD * min(gaps) / (places[-1] - places[0]))
 
 
 def _best_by_cost(outcomes: Sequence[Outcome], axis: Axis) -> list[tuple[float, float]]:

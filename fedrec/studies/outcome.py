@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from fedrec.reporting.figures import Interval, share
+from fedrec.reporting.figures import ABSENT, Interval, share
 from fedrec.studies.study import Settings
 from fedrec.studies.trial import Part
 
@@ -41,10 +41,10 @@ class Outcome:
         lows, highs = ([run[f"{self.metric}{end}"] for run in self.runs] for end in ("_low", "_high"))
         return Interval(self.mean, min(lows), max(highs))
 
-    @property
-    def by_seed(self) -> str:
-        """Each seed's own figure."""
-        return ", ".join(f"{share(run[self.metric])} (seed {run['seed']})" for run in self.runs)
+    def by_seed(self, seeds: Sequence[int]) -> str:
+        """The figure of each of these seeds, a dash where its run failed."""
+        found = {run["seed"]: share(run[self.metric]) for run in self.runs}
+        return ", ".join(found.get(seed, ABSENT) for seed in seeds)
 
     @property
     def private(self) -> bool:
@@ -136,3 +136,13 @@ def settings_words(settings: Settings) -> str:
     """
     said = (f"{value:.4g}" if isinstance(value, float) else json.dumps(value) for value in settings.values())
     return ", ".join(f"{name} = {value}" for name, value in zip(settings, said, strict=True))
+
+
+def short_words(settings: Settings) -> str:
+    """The same with the last part of each name, where that tells the settings apart.
+
+    >>> short_words({"federation.rounds": 8, "privacy.noise_multiplier": 2.0})
+    'rounds = 8, noise_multiplier = 2'
+    """
+    short = {name.rpartition(".")[2]: value for name, value in settings.items()}
+    return settings_words(short if len(short) == len(settings) else settings)

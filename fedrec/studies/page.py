@@ -51,7 +51,7 @@ side by side.{% for sentence in same %} {{ sentence }}{% endfor %}</p>
 {% for cell in row.cells %}
 <td>{{ cell }}</td>
 {% endfor %}
-<td class="words">{{ row.by_seed }}</td></tr>
+<td>{{ row.by_seed }}</td></tr>
 {% endfor %}
 </tbody>
 </table>

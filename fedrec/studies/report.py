@@ -11,7 +11,7 @@ from fedrec.reporting.figures import METRICS, bytes_text, count_text, delta_text
 from fedrec.reporting.frame import STYLE, render
 from fedrec.reporting.privacy import words
 from fedrec.studies.charts import cost_charts
-from fedrec.studies.outcome import Outcome, best_of, outcomes_of, settings_words
+from fedrec.studies.outcome import Outcome, best_of, outcomes_of, settings_words, short_words
 from fedrec.studies.page import TEMPLATE
 from fedrec.studies.study import Study
 
@@ -47,8 +47,17 @@ def study_report(study: Study, table: pl.DataFrame, *, command: str = "") -> str
             f"seed {seed} {_SHAPE_WORDS[place % len(_SHAPE_WORDS)]}"
             for place, seed in enumerate(sorted(study.config.seeds))
         ),
-        columns=[METRICS[study.config.objective], "Epsilon", "Delta", "Unit", "People", "Rounds", "Bytes", "By seed"],
-        rows=[_row(outcome, own=outcome is best) for outcome in outcomes],
+        columns=[
+            METRICS[study.config.objective],
+            "Epsilon",
+            "Delta",
+            "Unit",
+            "People",
+            "Rounds",
+            "Bytes",
+            _seeds_words(study),
+        ],
+        rows=[_row(study, outcome, own=outcome is best) for outcome in outcomes],
         failures=_failures(table),
         command=command,
     )
@@ -142,10 +151,15 @@ def _privacy_card(outcomes: Sequence[Outcome], best: Outcome) -> dict[str, Any]:
     return {"heading": "Epsilon of the best", "figure": epsilon_text(best.epsilon), "beside": best.tag, "facts": facts}
 
 
-def _row(outcome: Outcome, *, own: bool) -> dict[str, Any]:
+def _seeds_words(study: Study) -> str:
+    seeds = study.config.seeds
+    return f"{'Seed' if len(seeds) == 1 else 'Seeds'} {', '.join(map(str, seeds))}"
+
+
+def _row(study: Study, outcome: Outcome, *, own: bool) -> dict[str, Any]:
     part = " (on the real data)" if outcome.part == "chosen" else ""
     return {
-        "name": outcome.words + part,
+        "name": short_words(outcome.settings) + part,
         "own": own,
         "mean": share(outcome.mean),
         "bounds": outcome.interval.bounds,
@@ -158,7 +172,7 @@ def _row(outcome: Outcome, *, own: bool) -> dict[str, Any]:
             count_text(outcome.amount("rounds")),
             bytes_text(outcome.amount("bytes_per_client_round")),
         ],
-        "by_seed": outcome.by_seed,
+        "by_seed": outcome.by_seed(study.config.seeds),
     }
 
 
