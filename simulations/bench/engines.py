@@ -6,34 +6,22 @@ does meets all of them. The rate of one large product, measured in turn with the
 """
 
 import argparse
-import itertools
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
+from engines_report import PRODUCT, SETTINGS, Measured, text
+from engines_worker import WARM, started
 
 REPOSITORY = Path(__file__).parents[2]
-PRODUCT = 2048
-# Rounds before those that count: caches, allocators, the lazy parts of frameworks.
-WARM = 2
 QUICK, WHOLE = {"light": 5, "heavy": 2}, {"light": 40, "heavy": 11}
-# Engines that are tried in several settings; the best at a kind of work counts.
-SETTINGS = {
-    "cohort": ("cohort",),
-    "reference": ("reference", "reference_1"),
-    "flower_ray": ("flower_ray",),
-    "pfl": ("pfl_1", "pfl_2"),
-}
 # The same with what clients pay written to the disk, as a simulation has it: beside the comparison, as the others keep
 # no ledger, and less often.
 ASIDE = ("cohort_files", "reference_files")
@@ -41,6 +29,7 @@ ASIDE = ("cohort_files", "reference_files")
 COUNTED = ("product", "cohort", "reference")
 # A quick run tries one setting of each, which has been the better one or near it.
 TRIED_QUICKLY = ("cohort", "reference", "flower_ray", "pfl_2")
+_ONE_THREAD = ("reference_1", "pfl_1", "pfl_2")
 CACHE = Path(os.environ.get("FEDREC_CACHE") or Path.home() / ".cache" / "fedrec") / "bench"
 PFL = ("pfl==0.6.0", "dp-accounting<0.6")
 
@@ -70,7 +59,9 @@ def measured(rounds: dict[str, int], *, tried: Sequence[str], device: str = "cpu
         world = Path(scratch) / "world.npz"
         subprocess.run([*_python("world"), str(world)], check=True, env=_environment())
         commands, left_out = _commands(world, tried, device)
-        workers = {name: stack.enter_context(_worker(name, command)) for name, command in commands.items()}
+        workers = {
+            name: stack.enter_context(started(name, command, _environment(name))) for name, command in commands.items()
+        }
         for worker in workers.values():
             worker.wait()
         for kind, count in rounds.items():
@@ -87,59 +78,7 @@ def measured(rounds: dict[str, int], *, tried: Sequence[str], device: str = "cpu
             for name in workers
             if name not in ("product", *ASIDE)
         }
-    return _report(workers, flop, sums, rounds, left_out, device=device)
-
-
-@dataclass(slots=True)
-class Worker:
-    """An engine that waits for its turn. seconds, peak_mib: of each kind of work."""
-
-    name: str
-    process: "subprocess.Popen[str]"
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    peak_mib: dict[str, float] = field(default_factory=dict)
-
-    def wait(self) -> None:
-        """Until it is ready."""
-        self._answer()
-
-    def turn(self, kind: str, number: int, *, save: Path | None = None) -> None:
-        """One round; its time is kept where it counts."""
-        found = self._ask({"kind": kind, "number": number, "save": save and str(save)})
-        if number > WARM:
-            self.seconds.setdefault(kind, []).append(found["seconds"])
-        self.peak_mib[kind] = max(found["peak_mib"], _peak_mib(self.process.pid))
-
-    def count(self, kind: str) -> int:
-        """Floating-point operations of a round's products, as torch counts them."""
-        return int(self._ask({"kind": kind, "number": 1_000, "count": True})["flop"])
-
-    def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
-        print(json.dumps(asked), file=self.process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise SystemExit(f"The engine {self.name} stopped: this measures nothing. Its own words are above.")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@contextmanager
-def _worker(name: str, command: list[str]) -> Iterator[Worker]:
-    """A process that has ended when the block ends."""
-    threads = {"reference_1": "1", "pfl_1": "1", "pfl_2": "1"}.get(name, str(os.cpu_count()))
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(threads)
-    ) as process:
-        yield Worker(name, process)
-        if process.stdin:
-            process.stdin.close()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    return Measured(workers=workers, rounds=rounds, flop=flop, sums=sums, left_out=left_out, device=device).report()
 
 
 def _commands(world: Path, tried: Sequence[str], device: str) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -186,8 +125,8 @@ def _python(worker: str) -> list[str]:
     return [sys.executable, __file__, "--worker", worker]
 
 
-def _environment(threads: str = "") -> dict[str, str]:
-    threads = threads or str(os.cpu_count())
+def _environment(name: str = "") -> dict[str, str]:
+    threads = "1" if name in _ONE_THREAD else str(os.cpu_count())
     # Who waits for its turn must not hold a core meanwhile.
     quiet = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": threads, "PYTHONWARNINGS": "ignore"}
     return os.environ | quiet | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{Path(__file__).parent}"}
@@ -247,129 +186,6 @@ _TURNS: dict[str, Callable[[Path, str], Any]] = {
     "reference_files": _reference_files,
     "product": _product,
 }
-
-
-def _peak_mib(process: int) -> float:
-    """The most resident memory that each process under this one held, added up."""
-    parents: dict[int, int] = {}
-    peaks: dict[int, float] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = dict(
-                line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
-            )
-            parents[int(folder.name)] = int(status["PPid"])
-            peaks[int(folder.name)] = int(status.get("VmHWM", "0 kB").split()[0]) / 1024
-        except OSError:  # it has ended meanwhile
-            continue
-    family, grown = {process}, True
-    while grown:
-        children = {each for each, parent in parents.items() if parent in family} - family
-        family, grown = family | children, bool(children)
-    return sum(peaks.get(each, 0.0) for each in family)
-
-
-def _report(
-    workers: dict[str, Worker],
-    flop: dict[str, dict[str, int]],
-    sums: dict[tuple[str, str], Any],
-    rounds: dict[str, int],
-    left_out: dict[str, str],
-    *,
-    device: str,
-) -> dict[str, Any]:
-    from engines_model import COHORT, ITEMS, KINDS, NEGATIVES, RANK, WIDTH
-
-    product = 2 * PRODUCT**3 / median(itertools.chain.from_iterable(workers["product"].seconds.values()))
-    each = {
-        name: {kind: COHORT / median(times) for kind, times in worker.seconds.items()}
-        for name, worker in workers.items()
-        if name != "product"
-    }
-    rates = {
-        engine: {kind: max(each[name][kind] for name in names if name in each) for kind in rounds}
-        for engine, names in SETTINGS.items()
-        if any(name in each for name in names)
-    }
-    needed = {kind: flop["product"][kind] for kind in rounds}
-    results = {
-        "clients_per_s": rates,
-        "clients_per_s_by_setting": each,
-        "limit_clients_per_s": {kind: product / needed[kind] for kind in rounds},
-        "product_gflop_per_s": product / 1e9,
-        "mflop_per_client": {"work": {kind: needed[kind] / 1e6 for kind in rounds}}
-        | {name: {kind: flop[name][kind] / COHORT / 1e6 for kind in rounds} for name in each if name in flop},
-        "peak_mib": {name: worker.peak_mib for name, worker in workers.items() if name != "product"},
-        "max_difference": max(
-            (float(np.abs(sums[kind, name] - sums[kind, "reference"]).max()) for kind, name in sums), default=0.0
-        )
-        if ("light", "reference") in sums
-        else None,
-        "largest_of_the_sum": {kind: float(np.abs(sums[kind, name]).max()) for kind, name in sums},
-        "left_out": left_out,
-    }
-    return {
-        "machine": {
-            "cores": os.cpu_count(),
-            "processor": platform.machine(),
-            "device": device,
-            "numpy": np.__version__,
-            "load": os.getloadavg()[0],
-        },
-        "work": {
-            "cohort": COHORT,
-            "items": ITEMS,
-            "width": WIDTH,
-            "rank": RANK,
-            "negatives": NEGATIVES,
-            "kinds": {name: {"events": kind.events, "scored": kind.negatives or ITEMS} for name, kind in KINDS.items()},
-            "rounds": rounds,
-        },
-        "results": results,
-        "ratios": _ratios(rates, results, product, flop, rounds),
-    }
-
-
-def _ratios(
-    rates: dict[str, dict[str, float]],
-    results: dict[str, Any],
-    product: float,
-    flop: dict[str, dict[str, int]],
-    rounds: dict[str, int],
-) -> dict[str, float]:
-    """Of the cohort engine to the others, and to what the arithmetic allows: of the work, and of its own products."""
-    from engines_model import COHORT
-
-    if "cohort" not in rates:
-        return {}
-    ours, ratios = rates["cohort"], {}
-    for kind in rounds:
-        for other, short in (("flower_ray", "ray"), ("pfl", "pfl"), ("reference", "reference")):
-            if other in rates:
-                ratios[f"cohort_vs_{short}_{kind}"] = ours[kind] / rates[other][kind]
-        ratios[f"{kind}_share_of_limit"] = ours[kind] / results["limit_clients_per_s"][kind]
-        ratios[f"{kind}_share_of_own_products"] = ours[kind] * flop["cohort"][kind] / COHORT / product
-    return ratios
-
-
-def text(report: dict[str, Any]) -> str:
-    """A few lines for people."""
-    found, ratios = report["results"], report["ratios"]
-    lines = [
-        f"{name}: {rates['light']:.0f} light, {rates['heavy']:.0f} heavy clients/s, "
-        f"{found['peak_mib'][name]['heavy']:.0f} MiB"
-        for name, rates in found["clients_per_s_by_setting"].items()
-    ]
-    limit = found["limit_clients_per_s"]
-    lines.append(
-        f"limit: {limit['light']:.0f} light, {limit['heavy']:.0f} heavy clients/s, at "
-        f"{found['product_gflop_per_s']:.0f} GFLOP/s"
-    )
-    if found["max_difference"] is not None:
-        lines.append(f"greatest difference of a sum: {found['max_difference']:.1e}")
-    lines += [f"{name}: {value:.2f}" for name, value in ratios.items()]
-    lines += [f"{name} is left out: {why}" for name, why in found["left_out"].items()]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -231,14 +231,14 @@ class Rounds:
             plan=bench.plan,
             negatives_seed=number,
         )
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         (block,) = blocks_of(bench.plan, "update", size=len(instruction.adapter))
         total = UpdateSum(block.size, blocks=[block])
         collected = ask(engine, instruction, range(COHORT), total=total, until=Until(timeout=600, enough=COHORT))
         noised_sum(total.value, noise_std=block.noise_std, source=system_source()) / COHORT
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - spent
         if collected.failures or total.count != COHORT:
             raise SystemExit(f"Replies were lost ({dict(collected.failures)}): this measures nothing.")
         if asked.get("save"):
             np.save(asked["save"], total.value)
-        return {"seconds": seconds}
+        return {"seconds": seconds, "cpu": cpu}
