@@ -7,7 +7,7 @@ What an honest client keeps to, whatever the server says, and what follows:
 where they are others at a later stage it stays out. Keys count if their owner's identity key signed them for this
 session.
 2. It masks with every neighbour, drawn or drawing, and tells each drawn one so under a key that only the two have (an
-   inclusion). It masks one input only.
+   inclusion), and what the input was made from. It masks one input only.
 3. It takes each neighbour for a survivor or for dropped, once, and tells the survivors that drew it so (an
    acknowledgement).
 4. It reveals nothing unless `threshold` of the neighbours that it drew and masked with acknowledge it. Then it reveals
@@ -137,16 +137,17 @@ class SecureClient:
         else:
             self._before_masking(request)
 
-    def masked(self, request: bytes, words: Words) -> bytes:
+    def masked(self, request: bytes, words: Words, *, about: bytes = b"") -> bytes:
         """The words under all masks: the only ones that this client ever masks, also after a restart.
 
         words: `size` words below 2^bits, of the type that `masks.word_type` gives; the caller keeps them, or the
-        answer, as the state holds the answer's hash alone.
+        answer, as the state holds the answer's hash alone. about: what they were made from. Whoever was given
+        something else to make them from is no neighbour: its inclusion is not believed, nor is this client's by it.
         """
         self._require_words(words)
         if len(self._state.answers) > Stage.MASK:
             return self._masked_again(request, words)
-        state = self._before_masking(request)
+        state = replace(self._before_masking(request), about=_hash(about))
         answer = self._mask_answer(state, words)
         self._answered(request, _hash(answer), state)
         return answer
@@ -285,6 +286,7 @@ class SecureClient:
             cipher=self._cipher,
             keys=state.keys,
             tokens=state.tokens,
+            about=state.about,
         )
 
     def _read(self, kind: type[M], request: bytes, *, stage: Stage) -> M:

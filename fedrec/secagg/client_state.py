@@ -23,8 +23,9 @@ class ClientState:
     identities: of the roster's clients, as a roster binds them, from the first stage on.
     keys: the mask key and the cipher key of each neighbour. tokens: the key of the tokens between each and the client.
     drawn: the neighbours that the client drew; asked: those whose keys came; present: those that shared their secrets,
-    too. drawn_by: the neighbours that drew the client; held: their two shares, as far as they opened; vouched: those
-    that showed that they masked with the client. survivors: the neighbours that the client takes for such.
+    too. about: what the input was made from, once it is masked, as a hash. drawn_by: the neighbours that drew the
+    client; held: their two shares, as far as they opened; vouched: those that showed that they masked with the client.
+    survivors: the neighbours that the client takes for such.
     """
 
     terms: Hash
@@ -38,6 +39,7 @@ class ClientState:
     keys: Keys = field(default_factory=dict)
     tokens: Tokens = field(default_factory=dict)
     asked: Numbers = ()
+    about: Hash = bytes(HASH_BYTES)
     present: Numbers = ()
     drawn_by: Numbers = ()
     held: Held = field(default_factory=dict)

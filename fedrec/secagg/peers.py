@@ -19,7 +19,8 @@ from fedrec.secagg.wire import Table
 class Peers:
     """A client's side of every pair that it is in, from its own two key pairs and the keys of each peer.
 
-    tokens: the keys of the tokens between the two, as `token_keys` gives them.
+    tokens: the keys of the tokens between the two, as `token_keys` gives them. about: what the client's input is made
+    from, as a hash.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Peers:
         cipher: KeyPair,
         keys: Table,
         tokens: Table,
+        about: bytes,
     ) -> None:
         self._session = session
         self._client = client
@@ -41,6 +43,7 @@ class Peers:
         self._cipher = cipher
         self._keys = keys
         self._tokens = tokens
+        self._about = about
 
     def seal(self, other: int, shares: PeerShares) -> bytes:
         """The shares, for this peer alone."""
@@ -75,14 +78,21 @@ class Peers:
 
     def tell(self, other: int, saying: Saying) -> bytes:
         """A token by which the peer knows that this client said so."""
-        return token(self._tokens[other], saying=saying, sender=self._client, receiver=other)
+        return token(self._tokens[other], saying=saying, sender=self._client, receiver=other, about=self._about)
 
     def heard(self, tokens: Table, saying: Saying) -> list[int]:
         """The peers whose tokens show that they said so to this client."""
         return [
             other
             for other, given in tokens.items()
-            if said(given, key=self._tokens[other], saying=saying, sender=other, receiver=self._client)
+            if said(
+                given,
+                key=self._tokens[other],
+                saying=saying,
+                sender=other,
+                receiver=self._client,
+                about=self._about,
+            )
         ]
 
     def _unseal(self, other: int, raw: bytes) -> PeerShares:

@@ -2,7 +2,8 @@
 
 Two things are told: "I masked my input with our mask" (an inclusion) and "I take you for a survivor" (an
 acknowledgement). Only the receiver needs to believe them, so a code under a key of the two is enough: a quarter
-of a signature, and made in microseconds.
+of a signature, and made in microseconds. What the two made their inputs from is in it: a client that was given other
+things to train from is believed nothing.
 """
 
 import hmac
@@ -26,11 +27,14 @@ def token_key(own: KeyPair, *, other: bytes, session: Session, roster: bytes, pa
     return agree(own, other=other, purpose="tokens", context=context)
 
 
-def token(key: bytes, *, saying: Saying, sender: int, receiver: int) -> bytes:
-    """What shows the receiver that the sender said this to it: nobody else has the key."""
-    return hmac.digest(key, framed(saying, sender, receiver), "sha256")[:TOKEN_BYTES]
+def token(key: bytes, *, saying: Saying, sender: int, receiver: int, about: bytes) -> bytes:
+    """What shows the receiver that the sender said this to it: nobody else has the key.
+
+    about: what the sender's input was made from, as a hash.
+    """
+    return hmac.digest(key, framed(saying, sender, receiver, about), "sha256")[:TOKEN_BYTES]
 
 
-def said(given: bytes, *, key: bytes, saying: Saying, sender: int, receiver: int) -> bool:
-    """Whether the sender said this to the receiver."""
-    return hmac.compare_digest(given, token(key, saying=saying, sender=sender, receiver=receiver))
+def said(given: bytes, *, key: bytes, saying: Saying, sender: int, receiver: int, about: bytes) -> bool:
+    """Whether the sender said this to the receiver, and of the same."""
+    return hmac.compare_digest(given, token(key, saying=saying, sender=sender, receiver=receiver, about=about))

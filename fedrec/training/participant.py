@@ -98,7 +98,7 @@ class Participant:
                 )
             secure.require_maskable(request)
             words, attempts = self.words(instruction) if kept.words is None else (kept.words, kept.attempts)
-            answer = secure.masked(request, words)
+            answer = secure.masked(request, words, about=_trained_from(instruction))
             self._keep(instruction, Kept(state=secure.pack(), words=words, attempts=attempts), before=before)
         except FedrecError as error:
             # What was paid for is told even when nothing comes of it, so that the server charges it too.
@@ -147,6 +147,13 @@ class Participant:
 
     def _keep(self, instruction: Instruction, kept: Kept, *, before: bytes | None) -> None:
         self.client.records.keep_session(instruction.token, kept.pack(), before=before)
+
+
+def _trained_from(instruction: Instruction) -> bytes:
+    """What a server gives everybody in a round to train from: those that were given something else do not add up."""
+    prior = b"" if instruction.prior is None else instruction.prior.astype("<f4").tobytes()
+    head = f"{instruction.task} {instruction.negatives_seed} {len(prior)}\n".encode()
+    return head + prior + instruction.adapter.astype("<f4").tobytes()
 
 
 def encoded(masking: Masking, vector: FlatAdapter, *, source: RandomSource) -> Words:

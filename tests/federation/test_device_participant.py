@@ -187,3 +187,19 @@ def test_a_device_whose_owner_says_no_in_the_middle_of_a_round_answers_no_more(p
         opt_out(store)
     with pytest.raises(RefusedError, match="opt-in"):
         people.answer(10, stage, requests[10])
+
+
+def test_devices_that_are_given_different_adapters_reveal_nothing_of_each_other(people: People) -> None:
+    people.pin(people.document())
+    server, requests = people.asked(Stage.MASK)
+    odd = replace(people.instruction(), adapter=np.full_like(people.instruction().adapter, 0.01))
+    for client, request in requests.items():
+        instruction = odd if client == 10 else people.instruction()
+        server.accept(client, people.answer(client, Stage.MASK, request, instruction=instruction).answer)
+    server.close()
+    for client, request in server.requests().items():
+        server.accept(client, people.answer(client, Stage.ACKNOWLEDGE, request).answer)
+    server.close()
+    for client, request in server.requests().items():
+        with pytest.raises(RefusedError, match="are needed"):
+            people.answer(client, Stage.REVEAL, request)

@@ -218,6 +218,19 @@ def test_clients_that_know_different_keys_of_somebody_open_none_of_each_others_s
     assert held == [set(), {3, 4, 5}]
 
 
+def test_a_client_that_was_given_something_else_to_train_from_is_in_no_sum_with_the_others() -> None:
+    cohort = Cohort(parameters(6, threshold=3))
+    inputs = cohort.inputs()
+    cohort.run(inputs, until=Stage.MASK)
+    for client, request in cohort.server.requests().items():
+        about = b"another adapter" if client == VICTIM else b"the adapter"
+        cohort.server.accept(client, cohort.clients[client].masked(request, inputs[client], about=about))
+    cohort.server.close()
+    cohort.run(inputs)
+    with pytest.raises(ProtocolError, match=f"^0 shares of a secret of client {VICTIM} "):
+        cohort.server.result()
+
+
 def test_two_rosters_shown_to_two_halves_join_nobody_across() -> None:
     cohort = Cohort(parameters(7, neighbours=5, threshold=4, dropouts=2))
     cohort.directory |= {8: identity(8).public_key().public_bytes_raw()}

@@ -10,6 +10,7 @@ from tests.secagg import reference
 from tests.secagg.reference import ALICE, BOB, ROSTER
 
 SESSION = reference.session()
+ABOUT = bytes(range(32))
 KEY = token_key(ALICE, other=BOB.public, session=SESSION, roster=ROSTER, pair=(1, 2))
 
 
@@ -19,22 +20,23 @@ def test_a_token_is_a_code_under_a_key_of_the_pair() -> None:
     keys = (ALICE.public, BOB.public)
     key = reference.agreed(reference.THEIR_SECRET, purpose=b"tokens", context=context, keys=keys)
     assert key == KEY
-    said_so = reference.frame(b"included", reference.number(1), reference.number(2))
-    assert token(KEY, saying="included", sender=1, receiver=2) == hmac.digest(key, said_so, "sha256")[:16]
+    said_so = reference.frame(b"included", reference.number(1), reference.number(2), ABOUT)
+    assert token(KEY, saying="included", sender=1, receiver=2, about=ABOUT) == hmac.digest(key, said_so, "sha256")[:16]
 
 
 def test_both_have_the_key_and_believe_what_is_said() -> None:
     key = token_key(BOB, other=ALICE.public, session=SESSION, roster=ROSTER, pair=(2, 1))
-    given = token(KEY, saying="survived", sender=1, receiver=2)
-    assert said(given, key=key, saying="survived", sender=1, receiver=2)
+    given = token(KEY, saying="survived", sender=1, receiver=2, about=ABOUT)
+    assert said(given, key=key, saying="survived", sender=1, receiver=2, about=ABOUT)
 
 
 def test_a_token_is_nothing_else_and_nobody_elses() -> None:
-    given = token(KEY, saying="survived", sender=1, receiver=2)
-    assert not said(given, key=KEY, saying="included", sender=1, receiver=2)
-    assert not said(given, key=KEY, saying="survived", sender=2, receiver=1)
-    assert not said(given[:-1], key=KEY, saying="survived", sender=1, receiver=2)
-    assert not said(b"", key=KEY, saying="survived", sender=1, receiver=2)
+    given = token(KEY, saying="survived", sender=1, receiver=2, about=ABOUT)
+    assert not said(given, key=KEY, saying="included", sender=1, receiver=2, about=ABOUT)
+    assert not said(given, key=KEY, saying="survived", sender=2, receiver=1, about=ABOUT)
+    assert not said(given[:-1], key=KEY, saying="survived", sender=1, receiver=2, about=ABOUT)
+    assert not said(given, key=KEY, saying="survived", sender=1, receiver=2, about=bytes(32))
+    assert not said(b"", key=KEY, saying="survived", sender=1, receiver=2, about=ABOUT)
 
 
 @pytest.mark.parametrize(
