@@ -83,7 +83,8 @@ def plan(
     With --utility: which stored runs of a study keep to --users, --rounds and --epsilon and reach --at-least.
     """
     if utility:
-        of_a_plan = {
+        of_a_plan: dict[str, object] = {
+            "mode": None if mode == "central" else mode,
             "noise_multiplier": noise_multiplier,
             "participations": participations,
             "sampling": sampling,
