@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedrec.errors import FedrecError, RefusedError
 from fedrec.model.layout import FlatAdapter
+from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.secagg.client import SecureClient
 from fedrec.secagg.masks import Words
@@ -134,6 +135,7 @@ class Participant:
         self.client.require_willing(instruction)
         if self.client.plan is not None:
             require_recomputed(self.client.plan)
+            _require_fitting(self.client.plan, size=self.client.learner.layout.size)
         if self.client.attempts(instruction.token):
             raise RefusedError("This client masked an input in this round and has lost it. It stays out of this round.")
 
@@ -147,6 +149,15 @@ class Participant:
 
     def _keep(self, instruction: Instruction, kept: Kept, *, before: bytes | None) -> None:
         self.client.records.keep_session(instruction.token, kept.pack(), before=before)
+
+
+def _require_fitting(plan: PrivacyPlan, *, size: int) -> None:
+    """Raise RefusedError where an update has more numbers than the grid and the noise of its sum are made for."""
+    if plan.secure_sum is not None and size > plan.secure_sum.size:
+        raise RefusedError(
+            f"An update of {size} numbers is to be summed under a plan for {plan.secure_sum.size} at most. This client "
+            "stays out; the operator raises secure_aggregation.size."
+        )
 
 
 def _trained_from(instruction: Instruction) -> bytes:

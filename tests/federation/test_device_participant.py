@@ -17,6 +17,7 @@ from fedrec.ondevice.enrolment import enrolment_request, keys_accepted, keys_to_
 from fedrec.ondevice.participation import Conditions, opt_in, opt_out, set_conditions
 from fedrec.ondevice.releases import active
 from fedrec.privacy.device_ledger import read_device_events
+from fedrec.secagg.planned import secure_sum_for
 from fedrec.secagg.terms import Stage
 from tests.federation.people import PLAN, READY, People, a_server_of_releases
 from tests.private_devices import a_device, a_release
@@ -203,3 +204,16 @@ def test_devices_that_are_given_different_adapters_reveal_nothing_of_each_other(
     for client, request in server.requests().items():
         with pytest.raises(RefusedError, match="are needed"):
             people.answer(client, Stage.REVEAL, request)
+
+
+def test_a_plan_for_smaller_updates_than_the_models_costs_a_device_nothing(tmp_path: Path) -> None:
+    small = replace(
+        PLAN,
+        secure_sum=secure_sum_for(3, drop_out=0.0, corruption=0.0, size=10, norm=0.5, noise_multiplier=2.0),
+    )
+    people = People(tmp_path, plan=small)
+    people.pin(people.document())
+    asked = replace(people.instruction(), plan=small)
+    with pytest.raises(RefusedError, match="for 10 at most"):
+        people.answer(10, Stage.ADVERTISE, people.first_request(), instruction=asked)
+    assert people.spent(10) == []
