@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fedrec.privacy.spends import Spending
 
 _DELTAS = tuple(10.0**-power for power in range(3, 11))
+# In a hundred guesses: one decimal more would be needed to tell it from always.
+_CERTAIN = 100.0
 _MOST_NOISE = 1e8
 _LEAST_DELTA = 1e-12
 
@@ -305,10 +307,11 @@ def _sentences(found: dict[str, Any], budget: float | None) -> list[str]:
     epsilon, delta, noise = found["epsilon"], found["delta"], found["noise_multiplier"]
     least = "" if budget is None else f"The least noise multiplier that keeps epsilon {budget:g} is {noise:g}. "
     right = rounded_up(100 * best_guess(epsilon, delta=delta, mu=found["gdp_mu"]), 1)
+    often = "nearly always right" if right >= _CERTAIN else f"right at most {right:.1f} times out of 100"
     return [
         f"{least}Noise of {noise:g} times the clip norm spends epsilon {epsilon:.4f} at delta {delta:g}: "
         f"{epsilon_words(epsilon)}.",
         "Somebody who knows everything else, sees all releases and guesses whether one unit's data were among them "
-        f"is right at most {right:.1f} times out of 100; a coin is right 50 times.",
+        f"is {often}; a coin is right 50 times.",
         f"Accountant: {found['accountant']}.",
     ]

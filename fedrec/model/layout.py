@@ -30,10 +30,10 @@ class Layout:
     def fitting(self, flat: npt.ArrayLike) -> FlatAdapter:
         """`flat` as (P,) float32; raises UnsafeUpdateError on a wrong size or a non-finite entry."""
         values = np.asarray(flat, dtype=np.float32)
-        if values.shape != (self.size,) or not np.isfinite(values).all():
-            raise UnsafeUpdateError(
-                f"An adapter of shape {values.shape} does not fit {self.size} finite numbers. Discard it."
-            )
+        if values.shape != (self.size,):
+            raise UnsafeUpdateError(f"An adapter of shape {values.shape} does not fit {self.size} numbers. Discard it.")
+        if not np.isfinite(values).all():
+            raise UnsafeUpdateError("An adapter with numbers that are infinite, or none at all, does not fit. Discard it.")
         return values
 
     def tensors(self, flat: FlatAdapter) -> dict[str, FlatAdapter]:

@@ -87,6 +87,8 @@ def parameters_for(clients: int, *, drop_out: float, corruption: float) -> Param
 
 def _complete(clients: int, *, dropouts: int, corrupt: int) -> Parameters:
     neighbours, threshold = clients - 1, clients - 1 - dropouts
+    if clients < 2:
+        raise ConfigError(f"A cohort of {clients} is no sum. Ask at least two clients: federation.cohort, or --cohort.")
     if threshold < 1 or 2 * threshold <= neighbours + corrupt:
         raise ConfigError(
             f"A cohort of {clients} cannot lose {dropouts} clients and hold {corrupt} that collude: twice the first "

@@ -108,7 +108,8 @@ def ring_for(
     if found is None:
         raise ConfigError(
             f"No grid holds a sum of {clients} clients with noise of {noise_multiplier:g} times the clip norm, borne "
-            f"by {least_honest} of them. Lower privacy.noise_multiplier, or ask another cohort."
+            f"by {least_honest} of them. Take less noise (a smaller noise multiplier, a larger epsilon, or fewer "
+            "participations), or another cohort."
         )
     return found
 

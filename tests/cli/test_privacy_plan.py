@@ -153,6 +153,11 @@ def test_a_person_reads_a_table_the_assumptions_and_the_numbers_in_words() -> No
         assert sentence in text
 
 
+def test_a_guess_that_is_hardly_ever_wrong_is_not_said_to_have_a_bound() -> None:
+    text = " ".join(plan("--epsilon 60 --participations 6 --delta 1e-6").split())
+    assert "is nearly always right; a coin is right 50 times." in text
+
+
 TOGETHER = "--noise-multiplier 4 --delta 1e-6 --mode distributed --participations 10 --cohort 20"
 REFUSALS = [
     ("--participations 3 --delta 1e-6", "Give either"),

@@ -119,3 +119,9 @@ def test_many_tails_at_once_are_each_the_same(data: st.DataObject) -> None:
     marked = np.arange(population + 1)
     expected = [math.exp(_log_tail(population, int(each), draws, least)) for each in marked]
     assert np.exp(_log_tails(population, marked, draws, least)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("clients", [0, 1])
+def test_a_cohort_of_one_is_no_sum(clients: int) -> None:
+    with pytest.raises(ConfigError, match=f"^A cohort of {clients} is no sum"):
+        parameters_for(clients, drop_out=0.0, corruption=0.0)

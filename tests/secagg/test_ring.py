@@ -100,7 +100,7 @@ def test_sixteen_bits_are_taken_where_they_suffice() -> None:
 
 
 def test_noise_that_no_grid_holds_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"Lower privacy\.noise_multiplier"):
+    with pytest.raises(ConfigError, match=r"a smaller noise multiplier, a larger epsilon"):
         ring_for(4, clip_norm=_CLIP, size=100, noise_multiplier=1000.0, least_honest=3)
 
 
