@@ -33,7 +33,9 @@ class Layout:
         if values.shape != (self.size,):
             raise UnsafeUpdateError(f"An adapter of shape {values.shape} does not fit {self.size} numbers. Discard it.")
         if not np.isfinite(values).all():
-            raise UnsafeUpdateError("An adapter with numbers that are infinite, or none at all, does not fit. Discard it.")
+            raise UnsafeUpdateError(
+                "An adapter with numbers that are infinite, or none at all, does not fit. Discard it."
+            )
         return values
 
     def tensors(self, flat: FlatAdapter) -> dict[str, FlatAdapter]:
