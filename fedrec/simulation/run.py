@@ -20,7 +20,7 @@ from fedrec.runs.recipe import recipe_of, run_id_of, start_of
 from fedrec.runs.releasing import release
 from fedrec.simulation.about import about
 from fedrec.simulation.admission import admit
-from fedrec.simulation.engines import EngineOf, flower_engine
+from fedrec.simulation.engines import ENGINES, EngineOf, flower_engine
 from fedrec.simulation.identities import directory_of
 from fedrec.simulation.measures import baseline_results, evaluations, groups, headlines, heads, validation_headline
 from fedrec.simulation.watching import Watcher, encoding
@@ -59,7 +59,7 @@ def simulate(
     workbench = open_workbench(request.scenario, request.data, encoding(watch))
     workbench = replace(workbench, budget=admit(workbench, request.out))
     folder = RunFolder(request.out, config_text(workbench), resume=request.resume)
-    result = _train(workbench, folder, engine_of, watch)
+    result = _train(workbench, folder, engine_of, watch) | {"engine": _name_of(engine_of)}
     result |= _measured(workbench, request, watch)
     if workbench.plan and request.scenario.evaluation.non_private_twin:
         twin = _twin(request, engine_of, watch)
@@ -72,6 +72,11 @@ def simulate(
     summary = RunSummary.build(result, folder.rounds())
     write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
     return result
+
+
+def _name_of(engine_of: EngineOf) -> str:
+    """By which name the command line knows an engine: a report says whether masks were used at all."""
+    return next((name for name, each in ENGINES.items() if each is engine_of), "")
 
 
 def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:

@@ -104,11 +104,17 @@ def privacy_report(
         **(_private(evidence, plan, also) if plan else _plain(evidence, also)),
         "verification": facts.verification(evidence, own_key=key is None),
         "utility": utility(evidence),
-        "limitations": list(words.limitations(evidence.scenario.privacy.mode, served=evidence.served)),
+        "limitations": _limitations(evidence),
     }
     report = {"format": FORMAT, "verdict": verdict(report), **report}
     require_schema(report)
     return report
+
+
+def _limitations(evidence: Evidence) -> list[str]:
+    engine = (evidence.result or {}).get("engine")
+    unmasked = evidence.scenario.is_masked and not evidence.served and engine not in (None, "", "flower")
+    return list(words.limitations(evidence.scenario.privacy.mode, served=evidence.served, unmasked=unmasked))
 
 
 def schema() -> Facts:

@@ -235,14 +235,22 @@ def does_not_cover(mode: str, unit: str) -> tuple[str, ...]:
     return (*_NOT_COVERED_BY_MODE[mode], *_NOT_COVERED_BY_UNIT[unit], *_NEVER_COVERED, *numeric)
 
 
-def limitations(mode: str, *, served: bool = False) -> tuple[str, ...]:
-    """What a budget report itself cannot do, one sentence each; served: as in `parties`."""
+def limitations(mode: str, *, served: bool = False, unmasked: bool = False) -> tuple[str, ...]:
+    """What a budget report itself cannot do, one sentence each; served: as in `parties`.
+
+    unmasked: whether a simulation added up in clear what its plan has under masks.
+    """
     _known("mode", mode, MODES)
     noised = () if mode == "none" else _LIMITS_OF_EPSILON
     first, *others = _LIMITS_OF_RECORDS
-    return (first, *(_LIMITS_OF_A_SERVICE if served else _LIMITS_OF_A_SIMULATION), *others, *noised)
+    plain = (UNMASKED,) if unmasked else ()
+    return (first, *plain, *(_LIMITS_OF_A_SERVICE if served else _LIMITS_OF_A_SIMULATION), *others, *noised)
 
 
+UNMASKED = (
+    "Masks were not exercised: this simulation's engine added up in clear, in one process, the same whole numbers that "
+    "masks would hide. What is said of masks here is of the plan, and of a run with devices."
+)
 _LIMITS_OF_RECORDS = (
     "The report shows what the records say. That the program draws the noise that it records is shown by its tests and "
     "its audit, not here.",

@@ -17,6 +17,7 @@ from fedrec.reporting.privacy.markdown import privacy_markdown
 from fedrec.reporting.privacy.masks import without_sum
 from fedrec.reporting.privacy.page import privacy_html
 from fedrec.reporting.privacy.report import privacy_report
+from fedrec.reporting.privacy.words import UNMASKED
 from tests.reporting.privacy.runs import (
     CENTRAL,
     DISTRIBUTED,
@@ -206,3 +207,9 @@ def test_a_run_of_a_trusted_server_before_it_makes_all_of_it_one(tmp_path: Path)
     found = privacy_report(a_run(tmp_path / "run", DISTRIBUTED), also=[before])
     assert found["composition"]["mode"] == "central"
     assert found["composition"]["spent"]["epsilon"] > found["epsilon"]["value"]
+
+
+@pytest.mark.parametrize(("engine", "said"), [("flower", False), ("reference", True), ("cohort", True)])
+def test_a_simulation_that_added_up_in_clear_does_not_claim_masks(tmp_path: Path, engine: str, said: bool) -> None:
+    found = privacy_report(a_run(tmp_path / "run", DISTRIBUTED, result={"engine": engine}))
+    assert (UNMASKED in found["limitations"]) is said
