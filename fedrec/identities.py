@@ -29,6 +29,11 @@ class Directory:
     serial: int
     entries: Mapping[int, str]
 
+    def changed_since(self, earlier: "Directory") -> int:
+        """How many clients that the earlier one knew have another key in this one."""
+        known = earlier.entries.items()
+        return sum(self.entries.get(client, key) != key for client, key in known)
+
     def content(self) -> bytes:
         """The bytes that are signed."""
         entries = [{"client": client, "identity_key": key} for client, key in sorted(self.entries.items())]

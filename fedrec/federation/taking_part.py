@@ -17,7 +17,7 @@ from fedrec.federation.knocking import knock
 from fedrec.federation.supernode import supernode
 from fedrec.federation.task_runner import Answered, answer_tasks
 from fedrec.ondevice.directory import LaterDirectory
-from fedrec.ondevice.enrolment import DeviceKeys, keys_accepted, keys_to_try, last_node
+from fedrec.ondevice.enrolment import DeviceKeys, keys_accepted, keys_to_try, last_node, pinned_directory
 from fedrec.secagg.terms import Stage
 from fedrec.training.client import Instruction
 from fedrec.training.masking import MaskedReply
@@ -95,13 +95,16 @@ class AddingUp:
         return self._device.answer(instruction, stage, request)
 
     def _renewed(self) -> bool:
+        before = pinned_directory(self._device.store)
         try:
             found = self._later.pinned()
         except FedrecError as error:
             self._told("directory", {"because": str(error)})
             return False
         if found:
-            self._told("directory", {"serial": found.serial})
+            changed = found.changed_since(before) if before else 0
+            # Devices change their keys; a server that changes many at once may be putting its own in their place.
+            self._told("directory", {"serial": found.serial, **({"changed_keys": changed} if changed else {})})
         return found is not None
 
 

@@ -217,3 +217,18 @@ def test_a_plan_for_smaller_updates_than_the_models_costs_a_device_nothing(tmp_p
     with pytest.raises(RefusedError, match="for 10 at most"):
         people.answer(10, Stage.ADVERTISE, people.first_request(), instruction=asked)
     assert people.spent(10) == []
+
+
+def test_an_owner_is_told_how_many_keys_of_known_devices_have_changed(people: People, tmp_path: Path) -> None:
+    everybody = people.document(serial=1)
+    people.pin(everybody)
+    with Store.open(people.devices[1]) as store:
+        enrolment_request(store, now=1.0, rotate=True)
+    later, first = people.document(serial=2), people.first_request()
+    heard = []
+    with a_server_of_releases(tmp_path) as (registry, url), Store.open(people.devices[0]) as store:
+        registry.keep_document("directory/films", later, serial=2)
+        asked = AddingUp(store, LaterDirectory(store, url), lambda what, facts: heard.append((what, facts)))
+        with pytest.raises(ProtocolError):
+            asked.answer(people.instruction(), Stage.ADVERTISE, first[:-1])
+    assert heard == [("directory", {"serial": 2, "changed_keys": 1})]

@@ -125,7 +125,9 @@ def _under_masks(plan: PrivacyPlan) -> list[Assumption]:
         Assumption(
             "Clients have the true identity keys of the enrolled devices",
             "assumed",
-            "each pins the directory when it is enrolled; what a server puts in its place afterwards is refused",
+            "each pins the directory, and takes over a later one between rounds alone, under the signature of the "
+            "releases' signer; it tells its owner how many keys of devices that it knew have changed in it. Whoever "
+            "holds the signer's key can put keys of its own there",
         ),
         Assumption(
             "The bound on Skellam's divergences holds between whole orders",
