@@ -139,7 +139,8 @@ def _rates(sweeps: str, *paths: str) -> dict[str, Any]:
     """Clients per second in each of some worlds, by rounds of the scenario's cohort."""
     benches = [_workbench(Path(path)) for path in paths]
     cohort = benches[0].scenario.federation.cohort
-    taken = [[_rounds(workbench, cohort=cohort) for workbench in benches] for _ in range(int(sweeps))]
+    # Twice as often: the two are nearly alike, and a busy moment of the machine is not.
+    taken = [[_rounds(workbench, cohort=cohort) for workbench in benches] for _ in range(2 * int(sweeps))]
     return {"rates": (cohort / np.median(np.concatenate(taken, axis=1), axis=1)).tolist()}
 
 
