@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from fedrec.config import Scenario
 from fedrec.config_file import load_scenario, parse_scenario
 from fedrec.errors import ConfigError
+from fedrec.studies.study_file import is_study
 
-SCENARIOS = sorted((Path(__file__).parents[1] / "simulations").rglob("*.toml"))
+FILES = sorted((Path(__file__).parents[1] / "simulations").rglob("*.toml"))
+SCENARIOS = [path for path in FILES if not is_study(path)]
 SECTIONS = ["data", "model", "adapter", "training", "federation", "privacy", "evaluation"]
 
 

@@ -42,8 +42,12 @@ def run_study(request: StudyRequest, *, as_json: bool) -> None:
     from fedrec.studies.table import TABLE, write_table
 
     require_data(study)
-    with progress_bars() as watch:
-        trials = StudyFolder(out, study, watch).run()
+    try:
+        with progress_bars() as watch:
+            trials = StudyFolder(out, study, watch).run()
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on with the study", err=True)
+        raise
     table = write_table(out / TABLE, study, trials)
     write_study_report(out / "report.html", study, table, command=shlex.join(["fedrec", *sys.argv[1:]]))
     outcomes = outcomes_of(table, metric=study.config.objective)
