@@ -29,7 +29,9 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.") from None
     table.setdefault("name", path.stem)
-    return parse_scenario(table, overrides)
+    scenario = parse_scenario(table, overrides)
+    _refuse_unmasked(scenario, table)
+    return scenario
 
 
 def read_run_config(run: Path) -> tuple[Scenario, dict[str, str]]:
@@ -53,6 +55,15 @@ def parse_scenario(table: dict[str, Any], overrides: Sequence[str] = ()) -> Scen
     for override in overrides:
         _override(table, override)
     return parse_table(Scenario, table)
+
+
+def _refuse_unmasked(scenario: Scenario, table: dict[str, Any]) -> None:
+    """Raise ConfigError where a scenario asks for `distributed` mode without masks; a run's own settings name each."""
+    asked = table.get("secure_aggregation", {})
+    if scenario.privacy.mode == "distributed" and asked.get("enabled") is False:
+        raise ConfigError(
+            'secure_aggregation.enabled is false, and privacy.mode = "distributed" always has masks. Leave it out.'
+        )
 
 
 def _override(table: dict[str, Any], override: str) -> None:

@@ -385,3 +385,10 @@ def test_a_scenario_survives_being_written_and_read(tmp_path):
     table = {"name": "toy", **HUB, "model": {"decays": [0.0, 0.5], "decay_weights": [0.4, 0.6]}}
     (tmp_path / "toy.toml").write_text(tomli_w.dumps(table))
     assert load_scenario(tmp_path / "toy.toml") == parse_scenario(table)
+
+
+def test_distributed_mode_without_masks_is_refused_and_not_ignored(tmp_path):
+    asked = "[privacy]\nmode = 'distributed'\n[secure_aggregation]\nenabled = false\n"
+    (tmp_path / "study.toml").write_text(asked)
+    with pytest.raises(ConfigError, match="always has masks"):
+        load_scenario(tmp_path / "study.toml")
