@@ -1,9 +1,11 @@
 """A study from its file to its table: every run once, gone on with after a stop."""
 
+import fcntl
 import hashlib
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from fedrec.data.synthetic import write_world
 from fedrec.errors import RefusedError
 from fedrec.files import write_atomically
 from fedrec.studies.processes import finish_all
-from fedrec.studies.proposing import ask_optuna, settings_of
+from fedrec.studies.proposing import settings_of
 from fedrec.studies.study import Settings, Study, World
 from fedrec.studies.trial import Part, Trial, trial_of
 
@@ -30,7 +32,14 @@ class StudyFolder:
     ended: int = field(default=0, init=False)
 
     def run(self) -> list[Trial]:
-        """All runs of the study, ended. Raises RefusedError where not one of the search succeeded."""
+        """All runs of the study, ended.
+
+        Raises RefusedError where not one of a search on proxy data succeeded, or another process runs the study.
+        """
+        with _alone(self.path):
+            return self._run()
+
+    def _run(self) -> list[Trial]:
         optuna = self.study.config.how == "optuna"
         searched = self._by_optuna() if optuna else self._finish(settings_of(self.study), "search")
         if not self.study.proxy:
@@ -42,6 +51,7 @@ class StudyFolder:
 
     def _by_optuna(self) -> list[Trial]:
         """Batch by batch; what was asked is written down first, so that a stopped study asks no further."""
+        ask_optuna = _asking()
         file = self.path / f"asked-{_name_of(self.study)}.json"
         batches: list[list[Settings]] = json.loads(file.read_text()) if file.exists() else []
         trials: list[Trial] = []
@@ -130,6 +140,29 @@ def choice(study: Study, trials: Sequence[Trial]) -> Settings | None:
     found = objectives(study, trials)
     by_setting = {trial.setting: trial.settings for trial in trials}
     return by_setting[max(found, key=lambda name: found[name])] if found else None
+
+
+def _asking() -> Callable[..., list[Settings]]:
+    # Lazily: grids need no optuna.
+    try:
+        from fedrec.studies.asking import ask_optuna
+    except ModuleNotFoundError:
+        raise RefusedError('optuna is not installed. Run `pip install "fedrec[study]"`, or draw at random.') from None
+    return ask_optuna
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else runs the study in this folder meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(
+                f"Another process runs the study in {folder}. Wait for it, or use another --out."
+            ) from None
+        yield
 
 
 def _name_of(study: Study) -> str:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fedrec.studies.proposing import ask_optuna, settings_of
+from fedrec.studies.asking import ask_optuna
+from fedrec.studies.proposing import settings_of
 from fedrec.studies.study import Study
 from fedrec.studies.study_file import load_study
 from tests.studies.small_studies import a_study

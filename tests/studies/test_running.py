@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedrec.data.synthetic import write_world
-from fedrec.errors import DataError
+from fedrec.errors import DataError, RefusedError
 from fedrec.studies.proposing import settings_of
 from fedrec.studies.running import StudyFolder, choice, objectives, require_data
 from fedrec.studies.study_file import load_study
@@ -90,3 +90,14 @@ def test_data_that_cannot_be_opened_are_refused_before_the_first_run(tmp_path: P
         require_data(load_study(a_study(tmp_path, world=None), data=tmp_path / "absent"))
     with pytest.raises(DataError):
         require_data(load_study(a_study(tmp_path, proxy={"path": "absent"})))
+
+
+def test_two_processes_do_not_run_one_study(tmp_path: Path) -> None:
+    study = load_study(a_study(tmp_path))
+    made_up(study, tmp_path / "out", a_result)
+
+    def again(*_: object) -> None:
+        with pytest.raises(RefusedError, match="Another process runs the study"):
+            StudyFolder(tmp_path / "out", study).run()
+
+    assert len(StudyFolder(tmp_path / "out", study, again).run()) == 4
