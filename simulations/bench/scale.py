@@ -52,7 +52,7 @@ def main() -> None:
 def measured(worlds: Path, *, quick: bool) -> dict[str, Any]:
     """The whole report; worlds that lie in the folder are not made again."""
     few, many = (10_000, 100_000) if quick else (10_000, 1_000_000)
-    cohorts, sweeps = (QUICK_COHORTS, 2) if quick else (COHORTS, 5)
+    cohorts, sweeps = (QUICK_COHORTS, 1) if quick else (COHORTS, 5)
     made = {people: _alone("world", str(worlds / NAMES[people]), str(people)) for people in (few, many)}
     growth = _alone("growth", str(worlds / NAMES[many]), str(sweeps), *map(str, cohorts))
     rates = _alone("rates", str(sweeps), *(str(worlds / NAMES[people]) for people in (few, many)))
