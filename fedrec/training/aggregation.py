@@ -68,17 +68,23 @@ class UpdateSum:
             sound[place] = np.isfinite(updates[place]).all()
         if self._norm_bound is not None:
             sound &= np.linalg.norm(updates.astype(np.float64), axis=1) <= self._norm_bound
-        rows, groups = updates[sound], np.array([self._groups.of(int(client)) for client in clients[sound]])
-        for group in np.unique(groups):
-            chosen = rows[groups == group]
-            start = 0
-            for size, bound in self._bounds():
-                part = chosen[:, start : start + size]
-                self._sums[group, start : start + size] += bounded_sum(part, clip_norm=bound)
-                start += size
-            self._counts[group] += len(chosen)
+        rows, heard = (updates, clients) if sound.all() else (updates[sound], clients[sound])
+        if self._groups.count == 1:
+            self._add_rows(rows, group=0)
+        else:
+            groups = np.array([self._groups.of(client) for client in heard.tolist()], dtype=np.int64)
+            for group in np.unique(groups).tolist():
+                self._add_rows(rows[groups == group], group=group)
         self.count += len(rows)
         return sound
+
+    def _add_rows(self, rows: npt.NDArray[np.float32], *, group: int) -> None:
+        start = 0
+        for size, bound in self._bounds():
+            part = rows[:, start : start + size]
+            self._sums[group, start : start + size] += bounded_sum(part, clip_norm=bound)
+            start += size
+        self._counts[group] += len(rows)
 
     def _bounds(self) -> list[tuple[int, float | None]]:
         """The size of each part of an update, and its bound where it has one."""

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from fedrec.errors import OverNormError, UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
@@ -120,20 +122,19 @@ class _Heard:
 
     def take_all(self, many: Replies, *, most: int) -> None:
         """Add the sound ones of the first `most` replies; whoever is not among these is not heard."""
-        clients = many.clients[:most]
+        clients, updates, attempts = many.clients[:most], many.updates[:most], many.attempts[:most]
         new = [client in self.spent and client not in self.answered for client in clients.tolist()]
-        clients, updates = clients[new], many.updates[:most][new]
+        if not all(new):
+            clients, updates, attempts = clients[new], updates[new], attempts[new]
         sound = self.total.add_all(updates, clients=clients)
         self.answered.update(clients.tolist())
         if lost := int((~sound).sum()):
             self.failures["unsound"] += lost
-        for client, attempts in zip(clients.tolist(), many.attempts[:most][new].tolist(), strict=True):
-            self._note_attempts(client, attempts)
+        for place in np.flatnonzero(attempts > 1).tolist():
+            self._note_attempts(int(clients[place]), int(attempts[place]))
         plan = self.instruction.plan
-        self.replies |= {
-            client: _digest(update, plan)
-            for client, update in zip(clients[sound].tolist(), updates[sound], strict=True)
-        }
+        for place in np.flatnonzero(sound).tolist():
+            self.replies[int(clients[place])] = _digest(updates[place], plan)
 
     def _note_attempts(self, client: int, attempts: int) -> None:
         if attempts > 1:
