@@ -3,8 +3,9 @@
 import json
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from fedrec.cli.study import StudyRequest, run_study
 from fedrec.config_file import load_scenario
 from fedrec.errors import ConfigError
 from fedrec.studies.study_file import is_study
+
+if TYPE_CHECKING:
+    from fedrec.training.stages import Stages
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Final = Annotated[bool, typer.Option("--final", help="Score the test item too. Once, when all choices are made.")]
@@ -30,10 +34,15 @@ def simulate(
             help="flower (messages in-process; the default), reference (a plain loop) or cohort (batched, fastest)."
         ),
     ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Write how long the stages of its rounds took: a trace for ui.perfetto.dev.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Simulate a federation and compare it with baselines; of a study, many settings of it with one another."""
     if is_study(scenario):
+        if profile:
+            raise ConfigError("--profile is of one run. Leave it out, or give a scenario in place of a study.")
         run_study(StudyRequest(scenario, data, tuple(overrides or ()), out, engine, final), as_json=as_json)
         return
     engine = engine or "flower"
@@ -47,6 +56,7 @@ def simulate(
     from fedrec.simulation.engines import ENGINES
     from fedrec.simulation.run import Request
     from fedrec.simulation.run import simulate as run
+    from fedrec.training.stages import measured
 
     request = Request(
         scenario=parsed,
@@ -56,12 +66,15 @@ def simulate(
         final=final,
         command=shlex.join(["fedrec", *sys.argv[1:]]),
     )
-    with progress_bars() as watch:
+    with measured() if profile else nullcontext() as stages, progress_bars() as watch:
         result = run(request, engine_of=ENGINES[engine], watch=watch)
     if as_json:
         typer.echo(json.dumps(result))
     else:
         _show(request.out)
+    if profile and stages:
+        stages.write(profile)
+        _show_stages(stages, profile)
 
 
 def evaluate(
@@ -88,6 +101,19 @@ def evaluate(
             for name, metric in result.get(part, {}).items():
                 typer.echo(f"{part} {name} {metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]")
         typer.echo(f"Privacy: {result['privacy']['statement']}")
+
+
+def _show_stages(stages: "Stages", file: Path) -> None:
+    """Where the time went, on stderr; a stage within another is counted in both."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"Stages, in {file}", title_justify="left")
+    for name in ("stage", "times", "seconds"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for name, (times, seconds) in stages.totals().items():
+        table.add_row(name, f"{times}", f"{seconds:.3f}")
+    Console(stderr=True).print(table)
 
 
 def _require_dataset(path: Path) -> None:

@@ -23,7 +23,7 @@ from fedrec.simulation.admission import admit
 from fedrec.simulation.engines import ENGINES, EngineOf, flower_engine
 from fedrec.simulation.identities import directory_of
 from fedrec.simulation.measures import baseline_results, evaluations, groups, headlines, heads, validation_headline
-from fedrec.simulation.watching import Watcher, encoding
+from fedrec.simulation.watching import Curve, Watcher, encoding
 from fedrec.training.aggregation import ServerState
 from fedrec.training.publishing import Publisher
 from fedrec.training.recipe import Recipe
@@ -99,7 +99,7 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
 
 
 def _hooks(workbench: Workbench, folder: RunFolder, publisher: Publisher, watch: Watcher) -> Hooks:
-    scenario = workbench.scenario
+    scenario, curve = workbench.scenario, Curve()
     rounds = scenario.federation.rounds
 
     def measure(state: ServerState) -> dict[str, Any] | None:
@@ -114,7 +114,7 @@ def _hooks(workbench: Workbench, folder: RunFolder, publisher: Publisher, watch:
     return Hooks(
         measure=measure,
         publish=publish,
-        report=lambda record: watch(scenario.name, record["round"], rounds),
+        report=lambda record: watch(scenario.name, record["round"], rounds, curve.told(record)),
         prior=workbench.model.base.set_prior,
     )
 

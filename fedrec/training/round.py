@@ -26,6 +26,7 @@ from fedrec.training.drawing import Readiness
 from fedrec.training.recipe import Recipe
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.server_round import RoundResult, RoundServer
+from fedrec.training.stages import stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,34 +72,43 @@ def run_rounds(
         if state.round == 0:
             # Before the first message: a device needs a release to answer it. A released popularity
             # comes with that message's reply, so this release has none yet.
-            hooks.publish(state, ledger.head)
+            with stage("publish"):
+                hooks.publish(state, ledger.head)
         if server.prior_is_due(state):
             hooks.gate(0, partial(server.cohorts.readiness, 0))
-        prior = server.prior(state)
+        with stage("popularity"):
+            prior = server.prior(state)
         if prior is not None:
             hooks.prior(prior)
         while state.round < recipe.federation.rounds:
             if server.needs_clients(state):
                 hooks.gate(state.round + 1, partial(server.cohorts.readiness, state.round + 1))
             began = time.monotonic()
-            result = server.round(state, prior)
-            state, norm = _step(state, result, recipe.federation)
+            with stage("round"):
+                result = server.round(state, prior)
+            with stage("step"):
+                state, norm = _step(state, result, recipe.federation)
             if state.round % recipe.federation.release_every == 0 or state.round == recipe.federation.rounds:
-                hooks.publish(state, ledger.head)
+                with stage("publish"):
+                    hooks.publish(state, ledger.head)
+            seconds = time.monotonic() - began
+            with stage("measure"):
+                validation = hooks.measure(state)
             record = {
                 "round": state.round,
                 "asked": result.asked,
                 "replies": result.replies,
                 "failures": dict(result.failures),
                 "update_norm": norm,
-                "seconds": time.monotonic() - began,
+                "seconds": seconds,
                 "epsilon": _epsilon(ledger, recipe.plan),
                 "ledger_head": ledger.head,
                 "guarantee": recipe.plan is not None and recipe.noise == "system",
-                "validation": hooks.measure(state),
+                "validation": validation,
                 "released_metrics": result.metrics,
             }
-            folder.commit(state, record)
+            with stage("commit"):
+                folder.commit(state, record)
             hooks.report(record)
     return state
 

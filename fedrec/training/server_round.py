@@ -27,6 +27,7 @@ from fedrec.training.recipe import Recipe, draw_seed
 from fedrec.training.robust import draw_groups
 from fedrec.training.run_folder import KeptMean, RunFolder
 from fedrec.training.server_noise import ServerNoise
+from fedrec.training.stages import stage
 
 Metrics = dict[str, dict[str, float]]
 
@@ -97,7 +98,8 @@ class RoundServer:
         self, plan: PrivacyPlan, masking: Masking, state: ServerState, prior: Floats | None
     ) -> RoundResult:
         blocks = blocks_of(plan, "update", size=len(state.adapter))
-        begun = self.cohorts.begin(state.round + 1, blocks)
+        with stage("draw"):
+            begun = self.cohorts.begin(state.round + 1, blocks)
         masked = masked_sum(
             self.engine,
             self._instruction(state, begun, prior=prior),
@@ -171,7 +173,8 @@ class RoundServer:
         if self._dropped(collected):
             noise.drop(kept.state)
             return _result(collected, None)
-        noised = noise.release(collected.total.value, kept.state, expected=self._expected(collected))
+        with stage("noise"):
+            noised = noise.release(collected.total.value, kept.state, expected=self._expected(collected))
         return _result(collected, noised[: blocks[0].size], _metrics(noised, blocks))
 
     def _kept_result(self, noised: Doubles | None, number: int, blocks: Sequence[Block]) -> RoundResult:
@@ -198,7 +201,8 @@ class RoundServer:
         )
 
     def _ask(self, state: ServerState, prior: Floats | None, *, blocks: Sequence[Block]) -> Collected:
-        begun = self.cohorts.begin(state.round + 1, blocks)
+        with stage("draw"):
+            begun = self.cohorts.begin(state.round + 1, blocks)
         instruction = self._instruction(state, begun, prior=prior)
         federation = self.recipe.federation
         seed = draw_seed(self.recipe.seed, "groups", begun.round)
@@ -225,13 +229,15 @@ class RoundServer:
         # A popularity is asked of everybody, and everybody's counts.
         enough = self.recipe.federation.cohort if instruction.task == "update" else len(begun.cohort)
         until = Until(timeout=self.recipe.federation.timeout, enough=enough)
-        collected = ask(self.engine, instruction, begun.cohort, total=total, until=until)
+        with stage("ask and add up"):
+            collected = ask(self.engine, instruction, begun.cohort, total=total, until=until)
         # Who refuses now, as its mains are off or its owner said no, may have paid before the interruption.
         return replace(collected, spent=sorted(begun.cohort)) if begun.again else collected
 
     def _pay(self, plan: PrivacyPlan, collected: Collected, blocks: Sequence[Block]) -> None:
         secret = self.recipe.noise == "system"
-        pay(self.ledger, plan, collected, blocks, guarantee=secret, dropped=self._dropped(collected))
+        with stage("pay"):
+            pay(self.ledger, plan, collected, blocks, guarantee=secret, dropped=self._dropped(collected))
 
     def _dropped(self, collected: Collected) -> bool:
         """Whether too few replied; a median of means needs somebody in every group."""

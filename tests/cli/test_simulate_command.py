@@ -122,6 +122,21 @@ def test_an_existing_run_is_not_overwritten(private: dict[str, Any], place: Path
 
 
 @pytest.mark.slow
+def test_a_profile_says_where_the_time_went_and_changes_nothing(place: Path) -> None:
+    for name, options in (("profiled", ("--profile", place / "trace.json")), ("not", ())):
+        done = fedrec(
+            *("simulate", place / "plain.toml", "--data", place / "world", "--out", place / name),
+            *("--engine", "cohort", "--set", "evaluation.baselines=[]", *options),
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("ask and add up" in done.stderr) is bool(options)
+    stages = {event["name"] for event in json.loads((place / "trace.json").read_text())["traceEvents"]}
+    assert {"draw", "ask and add up", "step", "publish", "measure", "commit"} <= stages
+    states = [(place / name / "state.safetensors").read_bytes() for name in ("profiled", "not")]
+    assert states[0] == states[1]
+
+
+@pytest.mark.slow
 def test_the_reference_engine_and_flower_agree_to_the_last_bit(place: Path) -> None:
     for engine in ("reference", "flower"):
         done = fedrec(
