@@ -56,7 +56,9 @@ def _array(values: Any) -> Any:
 
 def run(file: Path) -> None:
     """Answer the conductor from inside a ServerApp until it has no more rounds; nothing of Ray is left then."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    # A cluster that somebody left on this machine is not joined.
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+    os.environ |= quiet | {"RAY_ADDRESS": "local"}
     logging.getLogger("flwr").setLevel(logging.ERROR)
     server_app = ServerApp()
 

@@ -22,13 +22,18 @@ def superlink(folder: Path, *, simulation: bool) -> Iterator[tuple[dict[str, str
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "own"\n\n[superlink.own]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
-    environment = os.environ | {
-        "FLWR_HOME": str(home),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-    }
+    # Unless a test names a cluster, Ray is started anew, whatever one was left on this machine.
+    environment = (
+        {"RAY_ADDRESS": "local"}
+        | os.environ
+        | {
+            "FLWR_HOME": str(home),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+        }
+    )
     command = ["--insecure", "--disable-runtime-dependency-installation", "--host", "127.0.0.1", "--port", str(port)]
     kind = ["--simulation"] if simulation else []
     with running([BIN / "flower-superlink", *kind, *command], environment, folder / "superlink.log") as process:
