@@ -101,6 +101,10 @@ class CohortEngine:
             return masked
         if lost := len(cohort) - len(willing):
             masked.failures["BudgetError"] += lost
+        if len(willing) < masking.parameters.least_survivors:
+            # Fewer shares of the noise than were planned.
+            masked.failures["too_few"] += 1
+            return masked
         masked.spent = set(willing.tolist())
         attempts = self._paid(instruction, willing)
         for client, attempt in zip(willing.tolist(), attempts.tolist(), strict=True):

@@ -112,6 +112,20 @@ def test_a_sum_under_masks_is_the_same_but_for_roundings_on_the_edge(tmp_path):
     assert ours.spent == theirs.spent == set(range(6))
 
 
+def test_a_sum_with_fewer_shares_of_the_noise_than_planned_is_refused_and_costs_nothing(tmp_path):
+    scenario = a_scenario("distributed", privacy={"participations": 1})
+    workbench = a_workbench(a_population(np.random.default_rng(1), [9] * 6), scenario)
+    beside = Beside(workbench=workbench, path=tmp_path)
+    masking = masking_of(workbench.plan, dict)
+    paid = []
+    with beside.cohort() as engine:
+        assert engine.aggregate(beside.instruction(), range(6), masking, timeout=9, pay=paid.append).total is not None
+        instruction = beside.instruction(number=2, token="u")  # noqa: S106
+        again = engine.aggregate(instruction, range(6), masking, timeout=9, pay=paid.append)
+    assert (again.total, again.spent, len(paid)) == (None, set(), 1)
+    assert again.failures == {"BudgetError": 6, "too_few": 1}
+
+
 @pytest.mark.parametrize(
     "limits",
     [{"privacy": {"participations": 2}}, {"budget": {"per_day": 2}}, {"budget": {"epsilon": 1e-3}}],
