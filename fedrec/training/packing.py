@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fedrec.data.sequences import Bools, Floats, Ints
+from fedrec.data.packing import offsets_of
+from fedrec.data.sequences import Bools, Floats, Ints, first_of_each
 from fedrec.data.splits import Split
 from fedrec.model.history import PRIOR_RATINGS, USUAL_RATING
 from fedrec.training.examples import DAY, MOST_ENTRIES, Shape
@@ -67,7 +68,7 @@ class Units:
 def pack_units(split: Split, members: Sequence[Ints], shape: Shape) -> Units:
     """What each client trains on. members: the users of each client, of those asked for."""
     told = _Entries.of(split, members, shape)
-    aimed = _first_of_each(told.unit, told.rows, told.targets)
+    aimed = first_of_each(told.unit, told.rows, told.targets)
     labelled = (aimed | ~np.isnan(told.intents) | ~np.isnan(told.ratings)) & (told.rows < split.sequences.items)
     # The first entry has no history before it; next-item training has nothing to go by.
     chosen = np.flatnonzero(labelled & (told.within > 0))
@@ -77,7 +78,7 @@ def pack_units(split: Split, members: Sequence[Ints], shape: Shape) -> Units:
     chosen = chosen[told.within[chosen] > last[told.unit[chosen]] - most]
     units, unit = np.unique(told.unit[chosen], return_inverse=True)
     counts = np.bincount(unit, minlength=len(units))
-    starts = _offsets(counts)
+    starts = offsets_of(counts)
     first = np.maximum(0, told.within[chosen[starts[:-1]]] - shape.window)
     owned = np.flatnonzero(aimed & (told.rows < split.sequences.items))
     owned = owned[_from_the_end(told.unit[owned]) < most]
@@ -97,7 +98,7 @@ def pack_units(split: Split, members: Sequence[Ints], shape: Shape) -> Units:
         reads=read_starts,
         rows=told.rows[reads],
         weights=told.weights[reads],
-        owns=_offsets(np.bincount(place[told.unit[owned]], minlength=len(units))),
+        owns=offsets_of(np.bincount(place[told.unit[owned]], minlength=len(units))),
         own=told.rows[owned],
     )
 
@@ -165,21 +166,8 @@ def _ranges(begins: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -
     >>> _ranges(np.array([5, 9]), np.array([2, 3]))[0].tolist()
     [5, 6, 9, 10, 11]
     """
-    starts = _offsets(lengths)
+    starts = offsets_of(lengths)
     return np.arange(starts[-1]) + np.repeat(begins - starts[:-1], lengths), starts
-
-
-def _offsets(counts: npt.NDArray[np.integer]) -> Ints:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _first_of_each(unit: Ints, rows: Ints, targets: Bools) -> Bools:
-    """Whether an entry is its unit's first positive on its item."""
-    places = np.flatnonzero(targets)
-    first = np.zeros(len(rows), dtype=np.bool_)
-    keys = unit[places] * (int(rows.max(initial=0)) + 1) + rows[places]
-    first[places[np.unique(keys, return_index=True)[1]]] = True
-    return first
 
 
 def _from_the_end(unit: Ints) -> Ints:
