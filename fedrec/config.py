@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from fedrec.availability_config import AvailabilityConfig
 from fedrec.errors import ConfigError
 from fedrec.federation_config import FederationConfig
 from fedrec.privacy_config import (
@@ -169,6 +170,7 @@ class Scenario:
     popularity: PopularityConfig = field(default_factory=PopularityConfig)
     released_metrics: ReleasedMetricsConfig = field(default_factory=ReleasedMetricsConfig)
     secure_aggregation: SecureAggregationConfig = field(default_factory=SecureAggregationConfig)
+    availability: AvailabilityConfig = field(default_factory=AvailabilityConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
@@ -181,6 +183,8 @@ class Scenario:
             self._refuse_what_the_server_noises()
         if self.privacy.mode in ("central", "distributed"):
             self._check_whole_updates()
+        if self.federation.sampling_rate is not None:
+            self._check_coins()
         if self.is_masked:
             self._check_masked()
         elif self.secure_aggregation.enabled:
@@ -247,6 +251,19 @@ class Scenario:
             raise ConfigError(
                 "correlated_noise cancels over rounds only where the adapter is their sum, and Adam rescales each. "
                 'Set federation.server_optimizer = "momentum" or "fedavg".'
+            )
+
+    def _check_coins(self) -> None:
+        """Secret coins are worth something where the server keeps them, and its noise, to itself."""
+        if self.privacy.mode not in ("none", "central"):
+            raise ConfigError(
+                f"federation.sampling_rate draws by coins that the server keeps secret, and privacy.mode = "
+                f'"{self.privacy.mode}" trusts it with nothing. Leave it out, or use "central".'
+            )
+        if self.correlated_noise.separation > 1:
+            raise ConfigError(
+                "federation.sampling_rate may draw a client in any round, and correlated_noise.separation lets it "
+                "rest. Leave one of them out."
             )
 
     def _check_masked(self) -> None:

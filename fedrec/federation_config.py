@@ -12,6 +12,8 @@ from fedrec.privacy_config import require_positive
 class FederationConfig:
     """How the server draws clients and what it does with their mean update.
 
+    sampling_rate: of a secret coin that each client is thrown in every round (Poisson sampling); `cohort` is then how
+    many that gives on average, and what their sum is divided by. None draws cohorts of a fixed size.
     min_replies: below it a round is dropped and recorded. timeout: seconds that a round
     waits for its clients. over_selection: share of a cohort that is asked beyond it; the round
     closes at `cohort` sound replies, and whoever was asked is charged.
@@ -21,6 +23,7 @@ class FederationConfig:
 
     rounds: int = 50
     cohort: int = 100
+    sampling_rate: float | None = None
     min_replies: int = 1
     timeout: float = 600.0
     over_selection: float = 0.0
@@ -64,6 +67,8 @@ class FederationConfig:
         if self.norm_bound is not None:
             require_positive("federation", norm_bound=self.norm_bound)
         self._check_aggregation()
+        if self.sampling_rate is not None:
+            self._check_coins(self.sampling_rate)
 
     def _check_aggregation(self) -> None:
         if self.aggregation == "mean" and self.hostile_clients:
@@ -80,4 +85,23 @@ class FederationConfig:
             raise ConfigError(
                 f"To withstand {self.hostile_clients} hostile clients, median_of_means needs {self.groups} groups, and "
                 f"federation.cohort is {self.cohort}. Raise it, or lower federation.hostile_clients."
+            )
+
+    def _check_coins(self, rate: float) -> None:
+        if not 0 < rate <= 1:
+            raise ConfigError(f"federation.sampling_rate is {rate}. It is a probability: over 0, at most 1.")
+        if self.min_replies > 1:
+            raise ConfigError(
+                f"federation.min_replies is {self.min_replies}: a round that is dropped would tell how many secret "
+                "coins showed heads. Leave it out with federation.sampling_rate."
+            )
+        if self.over_selection:
+            raise ConfigError(
+                f"federation.over_selection is {self.over_selection}: with federation.sampling_rate the coins alone "
+                "say who counts. Leave it out."
+            )
+        if self.aggregation != "mean":
+            raise ConfigError(
+                f'federation.aggregation = "{self.aggregation}" draws groups of a cohort of known size, and '
+                'federation.sampling_rate gives none. Use "mean".'
             )

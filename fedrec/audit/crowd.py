@@ -79,9 +79,9 @@ class RecordingEngine:
     engine: Engine
     replies: list[tuple[str, Reply]] = field(default_factory=list)
 
-    def clients(self) -> Sequence[int]:
+    def clients(self, number: int) -> Sequence[int] | Ints:
         """Those of the other engine."""
-        return self.engine.clients()
+        return self.engine.clients(number)
 
     def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterator[Reply]:
         """The first answers, as they are; a client that breaks down has said so."""

@@ -57,9 +57,9 @@ class WatchedEngine:
         self.updates: dict[int, FlatAdapter] = {}
         self.round_of: dict[int, int] = {}
 
-    def clients(self) -> Sequence[int]:
+    def clients(self, number: int) -> Sequence[int] | Ints:
         """Those of the other engine."""
-        return self._engine.clients()
+        return self._engine.clients(number)
 
     def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterator[Reply]:
         """The other engine's replies, as they are."""

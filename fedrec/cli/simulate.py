@@ -134,4 +134,6 @@ def _show(out: Path) -> None:
     console = Console()
     console.print(summary_table([RunSummary.build(result, read_rounds(out))]))
     console.print(f"Privacy: {result['privacy']['statement']}")
+    if coins := result["privacy"].get("amplified"):
+        console.print(f"Beside it: {coins['text']}", soft_wrap=True)
     console.print(f"Report: {out / 'report.html'}\nReleases: {out / 'releases'}", soft_wrap=True)

@@ -1,6 +1,6 @@
 """The `flower` engine: clients reached over a Grid, be it in-process, on Ray or deployed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from flwr.app import Message
 from flwr.serverapp import Grid as Grid
@@ -25,7 +25,7 @@ class GridEngine:
         self._nodes = nodes
         self._exchange = Exchange(grid, pace or Pace())
 
-    def clients(self) -> Sequence[int]:
+    def clients(self, number: int) -> Sequence[int]:  # noqa: ARG002
         """The clients that are connected, in order."""
         return sorted(self._nodes())
 
@@ -55,7 +55,18 @@ class GridEngine:
                 yield unpack_reply(client, reply)
 
     def aggregate(
-        self, instruction: Instruction, cohort: Sequence[int], masking: Masking, *, timeout: float, pay: Pay
+        self,
+        instruction: Instruction,
+        cohort: Sequence[int],
+        masking: Masking,
+        *,
+        timeout: float,
+        pay: Pay,
+        lost: Collection[int] = (),
     ) -> Masked:
         """The sum of a cohort under masks; see `fedrec.training.masking.MaskingEngine`."""
-        return SecureRound(self._exchange, self._nodes, timeout=timeout).run(instruction, cohort, masking, pay=pay)
+
+        def reached() -> Mapping[int, int]:
+            return {client: node for client, node in self._nodes().items() if client not in lost}
+
+        return SecureRound(self._exchange, reached, timeout=timeout).run(instruction, cohort, masking, pay=pay)

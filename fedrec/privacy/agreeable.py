@@ -48,6 +48,7 @@ def _wrong_in_general(plan: PrivacyPlan) -> str:
         "its cap is no number of rounds": _is_count(limits.cap, _MOST_PARTICIPATIONS),
         "its rounds are no number": _is_count(limits.rounds, _MOST_ROUNDS),
         "its separation is no number of rounds": _is_count(limits.separation, _MOST_ROUNDS),
+        "its cohort_rate is no probability": plan.cohort_rate is None or _is_real(plan.cohort_rate, 1e-9, 1.0),
         "its noise reaches over more rounds than clients rest": _is_count(plan.bands, _MOST_ROUNDS)
         and plan.bands <= limits.separation,
         "its popularity release counts no items": plan.popularity is None or _is_count(plan.popularity.items, 10_000),

@@ -103,7 +103,8 @@ class PrivacyPlan:
     clients have it together. local: None but in `local` mode. secure_sum: None without masks.
     bands: rounds that correlated noise reaches over; 1 is independent noise.
     popularity: a release before the first round. metrics_noise: noise multiplier of a round's
-    released metrics.
+    released metrics. cohort_rate: of the secret coins by which the server draws each client into each round (Poisson
+    sampling); None where nothing is claimed for who is drawn.
     """
 
     mode: Literal["local", "central", "distributed"]
@@ -117,6 +118,7 @@ class PrivacyPlan:
     popularity: PopularityRelease | None = None
     metrics_noise: float | None = None
     secure_sum: SecureSum | None = None
+    cohort_rate: float | None = None
 
     @property
     def participation(self) -> Spend:
@@ -157,6 +159,7 @@ class PrivacyPlan:
         return {
             **spend.as_event(),
             **({"bands": self.bands, "separation": self.limits.separation} if correlated else {}),
+            **({"cohort_rate": self.cohort_rate} if self.cohort_rate is not None and kind != "popularity" else {}),
             "kind": kind,
             "mode": self.mode,
             "unit": self.unit,

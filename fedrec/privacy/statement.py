@@ -8,6 +8,7 @@ from typing import Any
 
 from fedrec.errors import VerificationError
 from fedrec.privacy.accounting import checked_epsilon, composed, epsilon_of, spending_by_client
+from fedrec.privacy.amplification import amplified_by
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import ADJACENCY, PrivacyPlan
 from fedrec.privacy.spends import Spend
@@ -26,19 +27,22 @@ def privacy_statement(
 ) -> dict[str, Any]:
     """The `privacy` object of `--json`: what the client that spent most has spent.
 
-    events: the server's ledger, oldest first. guarantee is false if any noise was seeded.
+    events: the server's ledger, oldest first. guarantee is false if any noise was seeded. Where the server drew by
+    secret coins, it is what a client could have spent: how often one was drawn would tell of the coins.
     Raises VerificationError if two accountants disagree.
     """
     if plan is None:
         return dict(NOT_PRIVATE)
-    spendings = spending_by_client(events)
-    worst = max(set(spendings.values()), key=lambda spent: epsilon_of(spent, delta=plan.delta), default=())
+    spendings, most = set(spending_by_client(events).values()), max(participations(events).values(), default=0)
+    coins = amplified_by(plan, events)
+    if plan.cohort_rate is not None:
+        most = max(most, min(plan.limits.cap, sum(event["kind"] == "update" for event in events)))
+        spendings.add(composed(plan.spends(most)))
+    worst = max(spendings, key=lambda spent: epsilon_of(spent, delta=plan.delta), default=())
     epsilon = checked_epsilon(worst, delta=plan.delta)
     guarantee = system_noise and all(event["guarantee"] for event in events)
-    statement = (
-        f"epsilon {_up(epsilon.value, 2):.2f} at delta {plan.delta:g}, per {plan.unit}, "
-        "on the client that took part most"
-    )
+    whom = "on the client that took part most" if plan.cohort_rate is None else "on a client that took part most often"
+    statement = f"epsilon {_up(epsilon.value, 2):.2f} at delta {plan.delta:g}, per {plan.unit}, {whom}"
     return {
         "mode": plan.mode,
         "unit": plan.unit,
@@ -50,7 +54,8 @@ def privacy_statement(
         "accountant": epsilon.accountant,
         "sampling": plan.sampling_text(),
         **({"masks": masks} if (masks := plan.masks_text()) else {}),
-        "participations": max(participations(events).values(), default=0),
+        **({"amplified": coins.as_json()} if coins else {}),
+        "participations": most,
         "participation_cap": plan.limits.cap,
         "clip_norm": plan.clip_norm,
         "noise_multiplier": plan.noise_multiplier,

@@ -57,6 +57,7 @@ def terms(privacy: Privacy) -> Facts:
     facts = [
         ("Adjacency", privacy.adjacency),
         ("Sampling", privacy.spend.sampling),
+        ("Beside it", privacy.spend.amplified),
         ("Accountant", privacy.spend.accountant),
     ]
     return [(name, value) for name, value in facts if value]

@@ -72,6 +72,8 @@ def privacy_page(privacy: Mapping[str, Any]) -> str:
         ("Noise multiplier", "noise_multiplier"),
     ]
     rows = [f"| {label} | {privacy[key]} |" for label, key in terms if privacy.get(key) is not None]
+    if coins := privacy.get("amplified"):
+        rows.append(f"| Beside it, by secret coins | {coins['text']} |")
     lines = ["# Privacy of this release", "", f"**{privacy['statement']}**", "", "| | |", "| --- | --- |", *rows]
     for title, key in (("Covered", "covers"), ("Not covered", "does_not_cover")):
         if entries := privacy.get(key):

@@ -30,6 +30,7 @@ class Spend:
     delta: float | None
     accountant: str
     sampling: str
+    amplified: str
     participations: float | None
     budget: float | None
 
@@ -202,6 +203,7 @@ def _privacy(name: str, found: object) -> Privacy:
             delta=number(found.get("delta")),
             accountant=str(found.get("accountant") or ""),
             sampling=str(found.get("sampling") or ""),
+            amplified=str((found.get("amplified") or {}).get("text") or ""),
             participations=number(found.get("participations")),
             budget=number(found.get("budget")),
         ),

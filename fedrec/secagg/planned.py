@@ -38,6 +38,8 @@ def plan_of(scenario: Scenario) -> PrivacyPlan | None:
         ),
         metrics_noise=scenario.released_metrics.noise_multiplier,
         secure_sum=_secure_sum(scenario) if scenario.is_masked else None,
+        # Who is there may depend on what people do, and everybody may see it: then nothing is claimed for coins.
+        cohort_rate=scenario.federation.sampling_rate if scenario.availability.pattern == "always" else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Which scenarios a service can serve: what devices would refuse is refused before anybody waits for them."""
 
+from fedrec.availability_config import AvailabilityConfig
 from fedrec.config import Scenario
 from fedrec.errors import ConfigError
 
@@ -16,6 +17,15 @@ def require_served(scenario: Scenario) -> None:
     if scenario.data.users_per_client != 1:
         raise ConfigError(
             f"data.users_per_client is {scenario.data.users_per_client}, and a device is one person's. Set it to 1."
+        )
+    if scenario.federation.sampling_rate is not None:
+        raise ConfigError(
+            "federation.sampling_rate draws by secret coins, which a service that shows who was asked cannot keep. "
+            "Leave it out: cohorts are of a fixed size then."
+        )
+    if scenario.availability != AvailabilityConfig():
+        raise ConfigError(
+            "[availability] says who is there in a simulation; a service's devices do so by themselves. Leave it out."
         )
     if scenario.model.tower != "linear":
         raise ConfigError('model.tower = "text" does not run on devices. Use "linear".')

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from fedrec.data.sequences import Ints
 from fedrec.errors import ConfigError
 from fedrec.service.clock import Clock, duration
 from fedrec.service.standing import Standing
@@ -18,9 +19,9 @@ class WatchedEngine:
         self._standing = standing
         self._clock = clock
 
-    def clients(self) -> Sequence[int]:
+    def clients(self, number: int) -> Sequence[int] | Ints:
         """The clients that can be drawn."""
-        return self._engine.clients()
+        return self._engine.clients(number)
 
     def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterator[Reply | Replies]:
         """The replies of a cohort, counted; when the caller has enough, adding up begins."""

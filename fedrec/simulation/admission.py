@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fedrec.config import Scenario
 from fedrec.errors import ConfigError
 from fedrec.evaluation.baselines import NAMES
 from fedrec.evaluation.protocol import held_out_users
@@ -22,6 +23,7 @@ def admit(workbench: Workbench, out: Path) -> Budget | None:
     scenario, plan = workbench.scenario, workbench.plan
     _require_baselines(scenario.evaluation.baselines)
     held_out_users(workbench.split, test=False)
+    _require_cohort_of_coins(scenario, clients=len(workbench.members))
     if plan:
         require_small_delta(plan, people=workbench.split.sequences.users)
         require_fits_grid(plan, size=workbench.model.layout.size)
@@ -37,6 +39,20 @@ def _require_baselines(names: tuple[str, ...]) -> None:
     unknown = set(names) - set(NAMES)
     if unknown:
         raise ConfigError(f"There is no baseline `{sorted(unknown)[0]}`. Choose from {', '.join(NAMES)}.")
+
+
+def _require_cohort_of_coins(scenario: Scenario, *, clients: int) -> None:
+    """A sum that is divided by what its coins do not give would be another step than the settings seem to say."""
+    rate, cohort = scenario.federation.sampling_rate, scenario.federation.cohort
+    if rate is None or scenario.availability.pattern != "always":
+        return
+    expected = rate * clients
+    if abs(cohort - expected) > max(1.0, 0.05 * expected):
+        raise ConfigError(
+            f"federation.cohort is {cohort}, by which a sum is divided, and federation.sampling_rate {rate:g} draws "
+            f"{expected:.4g} of {clients} clients on average. Set cohort = {max(round(expected), 1)}, or "
+            f"sampling_rate = {min(cohort / clients, 1.0):.4g}."
+        )
 
 
 def _require_rates(plan: PrivacyPlan, budget: BudgetConfig) -> None:

@@ -12,33 +12,33 @@ from fedrec.federation.handlers import build_client_app
 from fedrec.federation.identified_nodes import IdentifiedNodes
 from fedrec.federation.local_grid import LocalGrid
 from fedrec.simulation.identities import directory_of, identity_of
+from fedrec.simulation.patchy_engine import Simulated
 from fedrec.training.client import Client
 from fedrec.training.cohort import CohortEngine
-from fedrec.training.collecting import Engine
 from fedrec.training.participant import Participant
 from fedrec.training.reference import ReferenceEngine
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench
 
-EngineOf = Callable[[Workbench, RunFolder], AbstractContextManager[Engine]]
+EngineOf = Callable[[Workbench, RunFolder], AbstractContextManager[Simulated]]
 
 
 @contextmanager
-def cohort_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
+def cohort_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Simulated]:
     """All clients of a round in batched computations."""
     with closing(CohortEngine(workbench, folder)) as engine:
         yield engine
 
 
 @contextmanager
-def reference_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
+def reference_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Simulated]:
     """A loop over clients."""
     _require_own_ledgers(folder)
     yield ReferenceEngine(workbench, folder, lambda number: participant(workbench, folder, number))
 
 
 @contextmanager
-def flower_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Engine]:
+def flower_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Simulated]:
     """Flower's messages and apps on a grid in this process."""
     _require_own_ledgers(folder)
     app = build_client_app(
@@ -72,7 +72,7 @@ def _number(context: Context) -> int:
     return int(context.node_config["partition-id"])
 
 
-def engine_on(grid: Grid, workbench: Workbench) -> Engine:
+def engine_on(grid: Grid, workbench: Workbench) -> GridEngine:
     """The clients of a simulation, which are the nodes of a grid."""
     timeout = workbench.scenario.federation.timeout
     return GridEngine(grid, IdentifiedNodes(grid, clients=len(workbench.members), timeout=timeout))

@@ -20,11 +20,14 @@ from fedrec.runs.recipe import recipe_of, run_id_of, start_of
 from fedrec.runs.releasing import release
 from fedrec.simulation.about import about
 from fedrec.simulation.admission import admit
+from fedrec.simulation.availability import availability_of
 from fedrec.simulation.engines import ENGINES, EngineOf, flower_engine
 from fedrec.simulation.identities import directory_of
 from fedrec.simulation.measures import baseline_results, evaluations, groups, headlines, heads, validation_headline
+from fedrec.simulation.patchy_engine import PatchyEngine, Simulated
 from fedrec.simulation.watching import Curve, Watcher, encoding
 from fedrec.training.aggregation import ServerState
+from fedrec.training.collecting import Engine
 from fedrec.training.publishing import Publisher
 from fedrec.training.recipe import Recipe
 from fedrec.training.round import Hooks, run_rounds
@@ -86,7 +89,9 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
     hooks = _hooks(workbench, folder, Publisher(workbench, folder.releases, key=key, run_id=run_id), watch)
     began = time.monotonic()
     with engine_of(workbench, folder) as engine:
-        state = run_rounds(folder, engine, _recipe(workbench, run_id=run_id), start_of(workbench), hooks)
+        state = run_rounds(
+            folder, _as_available(engine, workbench), _recipe(workbench, run_id=run_id), start_of(workbench), hooks
+        )
     if not state.steps:
         raise RefusedError(
             f"No round of {folder.path} had enough sound replies: nothing was trained. See failures in rounds.jsonl."
@@ -96,6 +101,14 @@ def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: 
     check_population_ledger(events, read_events(folder.population_ledger))
     check_client_ledgers(events, folder.client_ledgers())
     return run_facts(workbench, folder, state) | {"seconds": round(time.monotonic() - began, 3)}
+
+
+def _as_available(engine: Simulated, workbench: Workbench) -> Engine:
+    """The engine with its clients as they come and go; the engine itself where they always are there and answer."""
+    availability = availability_of(workbench)
+    if availability is None:
+        return engine
+    return PatchyEngine(engine, availability, enough=workbench.scenario.federation.cohort)
 
 
 def _hooks(workbench: Workbench, folder: RunFolder, publisher: Publisher, watch: Watcher) -> Hooks:

@@ -4,7 +4,7 @@ Equal to the reference engine but for the order of sums; what clients pay stands
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class CohortEngine:
         """Let go of the clients' ledger."""
         self._records.close()
 
-    def clients(self) -> Sequence[int]:
+    def clients(self, number: int) -> Sequence[int]:  # noqa: ARG002
         """Every client of the population."""
         return range(len(self._workbench.members))
 
@@ -89,18 +89,22 @@ class CohortEngine:
         *,
         timeout: float,  # noqa: ARG002
         pay: Pay,
+        lost: Collection[int] = (),
     ) -> Masked:
         """The sum that masks would give, without any."""
         masked = Masked(instruction=instruction, cohort=cohort)
         kind = word_type(masking.ring.bits)
         total: Words = np.zeros(len(instruction.adapter), dtype=kind)
+        reached = [client for client in cohort if client not in lost]
+        if silent := len(cohort) - len(reached):
+            masked.failures["unreachable"] += silent
         try:
-            willing = self._willing(instruction, cohort)
+            willing = self._willing(instruction, reached)
         except FedrecError as error:
-            masked.failures[error.code] += len(cohort)
+            masked.failures[error.code] += len(reached)
             return masked
-        if lost := len(cohort) - len(willing):
-            masked.failures["BudgetError"] += lost
+        if refused := len(reached) - len(willing):
+            masked.failures["BudgetError"] += refused
         if len(willing) < masking.parameters.least_survivors:
             # Fewer shares of the noise than were planned.
             masked.failures["too_few"] += 1
@@ -120,7 +124,7 @@ class CohortEngine:
         """Who of a cohort takes part, ascending; raises FedrecError where nobody would."""
         workbench, asked = self._workbench, np.unique(np.asarray(cohort, dtype=np.int64))
         require_sound(instruction, workbench.plan, self._learner)
-        if workbench.plan is None:
+        if workbench.plan is None or not len(asked):
             return asked
         able = self._records.may_pay(
             asked,

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from fedrec.data.sequences import Ints
 from fedrec.errors import OverNormError, UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
@@ -22,8 +23,8 @@ UNSPENT_CODES = frozenset({"BudgetError", "RefusedError", "LayoutError"})
 class Engine(Protocol):
     """How clients are reached: a loop in this process, or Flower."""
 
-    def clients(self) -> Sequence[int]:
-        """Who can be drawn."""
+    def clients(self, number: int) -> Sequence[int] | Ints:
+        """Who can be drawn for the round of a number."""
         ...
 
     def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterable[Reply | Replies]:
@@ -72,7 +73,7 @@ def ask(
     Whoever has not replied when enough others have may have paid all the same, and is charged.
     """
     heard = _Heard(instruction=instruction, total=total, spent=set(cohort))
-    with _closing(engine.collect(instruction, cohort, timeout=until.timeout)) as replies:
+    with closing_replies(engine.collect(instruction, cohort, timeout=until.timeout)) as replies:
         for reply in replies:
             if isinstance(reply, Replies):
                 heard.take_all(reply, most=until.enough - total.count)
@@ -143,7 +144,7 @@ class _Heard:
 
 
 @contextmanager
-def _closing(replies: Iterable[Reply | Replies]) -> Iterator[Iterable[Reply | Replies]]:
+def closing_replies(replies: Iterable[Reply | Replies]) -> Iterator[Iterable[Reply | Replies]]:
     """The replies; who hands them on is told at once when nobody listens any more."""
     try:
         yield replies

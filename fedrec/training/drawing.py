@@ -11,6 +11,7 @@ from fedrec.data.sequences import Ints
 from fedrec.privacy.budget import Budget
 from fedrec.privacy.ledger import Ledger
 from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.randomness import noise_source
 from fedrec.privacy.spends import Spend, Spending
 from fedrec.privacy.statement import composed_epsilon
 from fedrec.privacy.tally import Tally
@@ -46,12 +47,12 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohorts:
-    """Draws the cohorts of one run. connected: the clients that can be reached now."""
+    """Draws the cohorts of one run. connected: the clients that can be reached for a round."""
 
     folder: RunFolder
     recipe: Recipe
     ledger: Ledger
-    connected: Callable[[], Sequence[int]]
+    connected: Callable[[int], Sequence[int] | Ints]
 
     def begin(self, number: int, blocks: Sequence[Block]) -> Begun:
         """The attempt at a round that is under way; a new one where the last one was paid for and lost.
@@ -71,10 +72,10 @@ class Cohorts:
 
     def readiness(self, number: int) -> Readiness:
         """Whether there are clients to ask in a round."""
-        connected, cohort = self.connected(), self.recipe.federation.cohort
+        connected, cohort = self.connected(number), self.recipe.federation.cohort
         # Under masks another cohort is drawn for another attempt.
         if not self.recipe.masking and (pending := self.pending(number)):
-            there = len(set(connected) & set(pending.cohort))
+            there = len(np.intersect1d(_numbers(connected), np.asarray(pending.cohort, dtype=np.int64)))
             return Readiness(connected=len(connected), able=there, needed=min(cohort, len(pending.cohort)), begun=True)
         # Who is able takes a look at the whole ledger: not while too few are there anyway.
         enough = number and len(connected) >= cohort
@@ -82,13 +83,18 @@ class Cohorts:
         return Readiness(connected=len(connected), able=able, needed=cohort)
 
     def _draw(self, number: int, blocks: Sequence[Block], pending: Begun | None) -> list[int]:
+        connected = self.connected(number)
         if number == 0:
-            return list(self.connected())
-        able = self._able(self.connected(), number, blocks)
+            return list(_numbers(connected).tolist())
+        able = self._able(connected, number, blocks)
         if pending and not self.recipe.masking:
             allowed = np.isin(np.asarray(pending.cohort, dtype=np.int64), able)
             return [client for client, may in zip(pending.cohort, allowed, strict=True) if may]
-        recipe = self.recipe
+        recipe, rate = self.recipe, self.recipe.federation.sampling_rate
+        if rate is not None:
+            # Without noise there is no secret to keep, and a run can be had again from its seed.
+            coins = noise_source(recipe.noise if recipe.plan else "seeded", recipe.seed, "server", number, "coins")
+            return list(able[coins.coins(len(able), probability=rate)].tolist())
         return draw_cohort(able, size=recipe.federation.asked, seed=recipe.seed, labels=("cohort", number))
 
     def pending(self, number: int) -> Begun | None:
@@ -96,7 +102,7 @@ class Cohorts:
         found = self.folder.pending(number)
         return Begun(round=number, token=found["token"], cohort=found["cohort"], again=True) if found else None
 
-    def _able(self, connected: Sequence[int], number: int, blocks: Sequence[Block]) -> Ints:
+    def _able(self, connected: Sequence[int] | Ints, number: int, blocks: Sequence[Block]) -> Ints:
         """The clients that cap, separation and the lifetime budget leave."""
         plan, budget, clients = self.recipe.plan, self.recipe.budget, _numbers(connected)
         if plan is None:

@@ -4,7 +4,7 @@ The server's ledger is charged before the masks are taken off: what comes then i
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -110,9 +110,19 @@ class MaskingEngine(Protocol):
     """How clients are summed under masks."""
 
     def aggregate(
-        self, instruction: Instruction, cohort: Sequence[int], masking: Masking, *, timeout: float, pay: Pay
+        self,
+        instruction: Instruction,
+        cohort: Sequence[int],
+        masking: Masking,
+        *,
+        timeout: float,
+        pay: Pay,
+        lost: Collection[int] = (),
     ) -> Masked:
-        """The sum of a cohort, or why there is none; `pay` returned before anything was unmasked."""
+        """The sum of a cohort, or why there is none; `pay` returned before anything was unmasked.
+
+        lost: of the cohort, clients of a simulation that answer nothing.
+        """
         ...
 
 

@@ -1,6 +1,6 @@
 """The reference engine: a readable loop over the clients of a round, in this process."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class ReferenceEngine:
         self._folder = folder
         self._participant_of = participant_of
 
-    def clients(self) -> Sequence[int]:
+    def clients(self, number: int) -> Sequence[int]:  # noqa: ARG002
         """Every client of the population."""
         return range(len(self._workbench.members))
 
@@ -44,17 +44,26 @@ class ReferenceEngine:
         *,
         timeout: float,  # noqa: ARG002
         pay: Pay,
+        lost: Collection[int] = (),
     ) -> Masked:
         """The sum that masks would give, without any: what rounds under masks are held against."""
-        masked = Masked(instruction=instruction, cohort=cohort, spent=set(cohort))
+        masked = Masked(instruction=instruction, cohort=cohort)
+        reached = sorted(client for client in cohort if client not in lost)
+        if silent := len(cohort) - len(reached):
+            masked.failures["unreachable"] += silent
+        if len(reached) < masking.parameters.least_survivors:
+            # Fewer shares of the noise than were planned.
+            masked.failures["too_few"] += 1
+            return masked
+        masked.spent = set(reached)
         kind = word_type(masking.ring.bits)
         total: Words = np.zeros(len(instruction.adapter), dtype=kind)
-        for number in sorted(cohort):
+        for number in reached:
             words, attempts = self._participant(number).words(instruction)
             masked.hear(MaskedReply(client=number, attempts=attempts), paid=True)
             total += words
         pay(masked)
-        masked.total, masked.survivors = total & kind.type(2**masking.ring.bits - 1), len(cohort)
+        masked.total, masked.survivors = total & kind.type(2**masking.ring.bits - 1), len(reached)
         return masked
 
     def _participant(self, number: int) -> Participant:

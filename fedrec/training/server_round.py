@@ -226,9 +226,11 @@ class RoundServer:
         )
 
     def _collect(self, instruction: Instruction, begun: Begun, total: UpdateSum) -> Collected:
-        # A popularity is asked of everybody, and everybody's counts.
-        enough = self.recipe.federation.cohort if instruction.task == "update" else len(begun.cohort)
-        until = Until(timeout=self.recipe.federation.timeout, enough=enough)
+        federation = self.recipe.federation
+        # A popularity is asked of everybody, and everybody's counts; so does everybody whose coin showed heads.
+        everybody = instruction.task == "popularity" or federation.sampling_rate is not None
+        enough = len(begun.cohort) if everybody else federation.cohort
+        until = Until(timeout=federation.timeout, enough=enough)
         with stage("ask and add up"):
             collected = ask(self.engine, instruction, begun.cohort, total=total, until=until)
         # Who refuses now, as its mains are off or its owner said no, may have paid before the interruption.
@@ -240,11 +242,18 @@ class RoundServer:
             pay(self.ledger, plan, collected, blocks, guarantee=secret, dropped=self._dropped(collected))
 
     def _dropped(self, collected: Collected) -> bool:
-        """Whether too few replied; a median of means needs somebody in every group."""
+        """Whether too few replied; a median of means needs somebody in every group.
+
+        A private round of secret coins is released whoever replied: that it was dropped would tell of the coins.
+        """
+        if self.recipe.plan is not None and self.recipe.federation.sampling_rate is not None:
+            return False
         return collected.total.count < self.recipe.federation.min_replies or collected.total.empty_groups > 0
 
     def _expected(self, collected: Collected) -> int:
-        """The expected cohort: who was asked is public, who replied does not enter."""
+        """The expected cohort: who was asked is public, who replied does not enter, and what coins showed is secret."""
+        if self.recipe.federation.sampling_rate is not None:
+            return self.recipe.federation.cohort
         return min(self.recipe.federation.cohort, max(len(collected.cohort), 1))
 
 

@@ -46,7 +46,7 @@ def test_the_clients_are_the_enrolled_keys_that_are_connected(enrolled: dict[int
 
 def test_a_reply_is_the_clients_whose_node_was_asked_and_not_who_it_claims_to_be() -> None:
     engine = GridEngine(grid := EnrolledGrid(an_app(), nodes=3), EnrolledNodes(grid, lambda: enrolment({1: 40, 2: 7})))
-    assert list(engine.clients()) == [7, 40]
+    assert list(engine.clients(1)) == [7, 40]
     replies = list(engine.collect(an_instruction(), [40, 7], timeout=5))
     assert [(reply.client, reply.update[0]) for reply in replies if reply.update is not None] == [(40, 1.0), (7, 2.0)]
 
@@ -66,14 +66,14 @@ def test_a_node_that_connects_later_takes_part_from_then_on() -> None:
     grid = EnrolledGrid(an_app(), nodes=2)
     grid.connected = {0}
     engine = GridEngine(grid, EnrolledNodes(grid, lambda: enrolment({0: 0, 1: 1})))
-    assert list(engine.clients()) == [0]
+    assert list(engine.clients(1)) == [0]
     grid.connected.add(1)
-    assert list(engine.clients()) == [0, 1]
+    assert list(engine.clients(1)) == [0, 1]
 
 
 def test_nobody_connected_is_no_fault() -> None:
     grid = EnrolledGrid(an_app(), nodes=0)
-    assert list(GridEngine(grid, EnrolledNodes(grid, lambda: enrolment({0: 0}))).clients()) == []
+    assert list(GridEngine(grid, EnrolledNodes(grid, lambda: enrolment({0: 0}))).clients(1)) == []
 
 
 def test_a_reply_from_another_node_than_the_one_that_was_asked_does_not_count() -> None:

@@ -105,7 +105,7 @@ def test_a_reply_holds_one_vector_a_code_and_a_count_and_nothing_else() -> None:
 
 def test_replies_come_in_the_order_of_the_cohort() -> None:
     engine = an_engine([echo] * 4)
-    assert list(engine.clients()) == [0, 1, 2, 3]
+    assert list(engine.clients(1)) == [0, 1, 2, 3]
     replies = list(engine.collect(an_instruction(), [2, 0, 3], timeout=10))
     assert [reply.client for reply in replies] == [2, 0, 3]
     for reply in replies:
@@ -188,7 +188,7 @@ def test_two_nodes_may_not_claim_to_be_the_same_client() -> None:
         return Message(RecordDict({"identity": ConfigRecord({"client": 0})}), reply_to=message)
 
     with pytest.raises(ConfigError, match="No client node answered"):
-        engine_on(LocalGrid(app, clients=2), clients=2).clients()
+        engine_on(LocalGrid(app, clients=2), clients=2).clients(1)
 
 
 @pytest.mark.parametrize("claim", [-3, 99, "zero"])
@@ -200,12 +200,12 @@ def test_a_node_that_claims_nonsense_is_left_out_and_the_others_take_part(claim:
         own = int(context.node_config["partition-id"])
         return Message(RecordDict({"identity": ConfigRecord({"client": claim if own == 1 else own})}), reply_to=message)
 
-    assert list(engine_on(LocalGrid(app, clients=3), clients=3).clients()) == [0, 2]
+    assert list(engine_on(LocalGrid(app, clients=3), clients=3).clients(1)) == [0, 2]
 
 
 def test_a_grid_without_nodes_is_refused() -> None:
     with pytest.raises(ConfigError, match="No client node answered"):
-        engine_on(LocalGrid(ClientApp(), clients=0), clients=3).clients()
+        engine_on(LocalGrid(ClientApp(), clients=0), clients=3).clients(1)
 
 
 def mangled() -> Iterator[RecordDict]:
@@ -255,7 +255,7 @@ def test_a_node_of_a_simulation_is_asked_once_who_it_is_and_a_new_one_takes_part
 
     grid = Growing(app, clients=2)
     engine = engine_on(grid, clients=2)
-    assert [list(engine.clients()), list(engine.clients())] == [[0], [0]]
+    assert [list(engine.clients(1)), list(engine.clients(1))] == [[0], [0]]
     grid.there = 2
-    assert list(engine.clients()) == [0, 1]
+    assert list(engine.clients(1)) == [0, 1]
     assert questions == [0, 1]

@@ -35,7 +35,7 @@ class Crowd:
         self.reply_of = reply_of or usual_reply
         self.asked: list[tuple[Instruction, list[int]]] = []
 
-    def clients(self) -> Sequence[int]:
+    def clients(self, number: int) -> Sequence[int]:  # noqa: ARG002
         return self.population
 
     def collect(self, instruction: Instruction, cohort: Sequence[int], *, timeout: float) -> Iterator[Reply]:  # noqa: ARG002

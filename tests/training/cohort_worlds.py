@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from fedrec.availability_config import AvailabilityConfig
 from fedrec.config import AdapterConfig, DataConfig, ModelConfig, Scenario, TrainingConfig
 from fedrec.data.dataset import Dataset
 from fedrec.data.sequences import History, Sequences
@@ -166,5 +167,6 @@ def a_scenario(mode: str = "none", **sections: Any) -> Scenario:
         "popularity": PopularityConfig,
         "released_metrics": ReleasedMetricsConfig,
         "budget": BudgetConfig,
+        "availability": AvailabilityConfig,
     }
     return Scenario(name="small", seed=1, **{name: kinds[name](**given[name]) for name in given.keys() & kinds.keys()})

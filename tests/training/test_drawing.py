@@ -102,7 +102,7 @@ def test_those_asked_in_vain_count_towards_their_cap(tmp_path: Path) -> None:
 def cohorts(path: Path, connected: list[int], plan: PrivacyPlan = PLAN) -> Iterator[Cohorts]:
     folder = RunFolder(path / "run", "", resume=True)
     with Ledger(folder.ledger) as ledger:
-        yield Cohorts(folder=folder, recipe=a_recipe(plan), ledger=ledger, connected=lambda: connected)
+        yield Cohorts(folder=folder, recipe=a_recipe(plan), ledger=ledger, connected=lambda _: connected)
 
 
 def test_readiness_counts_those_who_may_still_take_part(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Toy:
         self.odd = odd or {}
         self.asked = []
 
-    def clients(self):
+    def clients(self, number):  # noqa: ARG002
         return self.population
 
     def collect(self, instruction, cohort, *, timeout):  # noqa: ARG002
@@ -339,7 +339,7 @@ class Devices:
     def __init__(self, model, folder, fuse):
         self.model, self.folder, self.fuse = model, folder, fuse
 
-    def clients(self):
+    def clients(self, number):  # noqa: ARG002
         self.fuse.point("clients")
         return range(3)
 

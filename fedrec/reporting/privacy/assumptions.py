@@ -45,6 +45,7 @@ def assumptions(evidence: Evidence, plan: PrivacyPlan, *, cross_check: str) -> l
         _sensitivity(plan),
         *([_hold_out()] if plan.unit == "SEGMENT" and not evidence.served else []),
         _sampling(plan),
+        *([_secret_coins()] if plan.cohort_rate is not None else []),
         *([_separation(plan)] if plan.bands > 1 else []),
         *([_answers_in_time()] if evidence.scenario.federation.over_selection and plan.mode == "central" else []),
         _cap(evidence, plan),
@@ -214,6 +215,15 @@ def _sampling(plan: PrivacyPlan) -> Assumption:
         "by construction",
         f"the client draws them with rate {plan.participation.sampling_rate:g} from the source of its noise; "
         "nothing is claimed for the server's draw of clients",
+    )
+
+
+def _secret_coins() -> Assumption:
+    return Assumption(
+        "For the figure beside the headline alone: nobody else learns who was drawn, or how many",
+        "assumed",
+        "the ledger, rounds.jsonl, pending.json, result.json and this report tell of it; so does a client that says "
+        "when it was asked. The headline needs none of this",
     )
 
 

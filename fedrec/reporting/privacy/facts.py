@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import fedrec
+from fedrec.privacy.amplification import amplified_by
 from fedrec.privacy.plan import ADJACENCY, PrivacyPlan
 from fedrec.privacy.statement import participations
 from fedrec.reporting.figures import number
@@ -99,7 +100,7 @@ def mechanism(evidence: Evidence, plan: PrivacyPlan) -> Facts:
         "noise_std": plan.noise_std,
         "noise_std_realised": {"least": min(stds), "most": max(stds), "entries": len(stds)} if stds else None,
         "divided_by": local.expected_batch if local else float(_expected_cohort(evidence)),
-        "divisor": _DIVISOR[plan.mode],
+        "divisor": _DIVISOR["coins" if evidence.scenario.federation.sampling_rate is not None else plan.mode],
         "bands": plan.bands,
         "separation": plan.limits.separation,
         "grid": summed.norm / summed.steps if summed else None,
@@ -124,6 +125,7 @@ _DIVISOR = {
     "local": "the expected batch, a constant of the settings",
     "central": "the clients that were asked, at most the cohort of the settings; who replied does not enter",
     "distributed": "the cohort, a constant of the settings; who survived the round does not enter",
+    "coins": "the cohort, a constant of the settings; how many coins showed heads does not enter",
 }
 _FLOAT_SAFETY = {
     "other": (
@@ -141,23 +143,21 @@ def _least(evidence: Evidence, plan: PrivacyPlan) -> int | None:
     """Clients in a sum at least: honest ones where noise is shared, replies where a server adds it up."""
     if plan.secure_sum is not None:
         return plan.secure_sum.least_honest
+    if evidence.scenario.federation.sampling_rate is not None:
+        # A round is released whoever replied: that one is left out would tell of the coins.
+        return 0
     return None if plan.local else evidence.scenario.federation.min_replies
 
 
 def sampling(evidence: Evidence, plan: PrivacyPlan) -> Facts:
     """Who took part: what the accounting claims of it, and what happened."""
     scenario, taken = evidence.scenario, participations(evidence.events)
+    coins = amplified_by(plan, evidence.events)
     return {
         "claimed": plan.sampling_text(),
-        "actual": (
-            "the server draws a cohort of fixed size, without repetition, from the clients below their cap, by a "
-            "generator that is seeded with the run's seed; whoever knows the seed knows who was asked"
-        ),
-        "amplification": (
-            "none"
-            if plan.participation.sampling_rate == 1
-            else "by the client's own secret coins within a participation; none by the server's draw"
-        ),
+        "actual": _drawn(evidence),
+        "amplification": _amplification(evidence, plan),
+        "amplified": coins.as_json() if coins else None,
         "sampling_rate": plan.participation.sampling_rate,
         "steps": plan.participation.steps,
         "clients": clients(evidence),
@@ -167,6 +167,30 @@ def sampling(evidence: Evidence, plan: PrivacyPlan) -> Facts:
         "participation_cap": plan.limits.cap,
         "most_participations": max(taken.values(), default=0),
     }
+
+
+def _drawn(evidence: Evidence) -> str:
+    rate = evidence.scenario.federation.sampling_rate
+    if rate is None:
+        return (
+            "the server draws a cohort of fixed size, without repetition, from the clients below their cap, by a "
+            "generator that is seeded with the run's seed; whoever knows the seed knows who was asked"
+        )
+    thrown = _randomness(evidence.scenario.privacy.noise)
+    return (
+        f"the server throws a coin of rate {rate:g} for every client that is there and below its cap, and asks those "
+        f"whose coin shows heads; the coins are drawn from a {thrown}"
+    )
+
+
+def _amplification(evidence: Evidence, plan: PrivacyPlan) -> str:
+    if plan.participation.sampling_rate < 1:
+        return "by the client's own secret coins within a participation; none by the server's draw"
+    if plan.cohort_rate is not None:
+        return "none in the headline; what the server's secret coins are worth stands beside it"
+    if evidence.scenario.federation.sampling_rate is not None:
+        return "none: who is there may depend on what people do, so nothing is claimed for the server's coins"
+    return "none"
 
 
 def verification(evidence: Evidence, *, own_key: bool) -> Facts:
@@ -205,9 +229,10 @@ def verification(evidence: Evidence, *, own_key: bool) -> Facts:
 
 def _expected_cohort(evidence: Evidence) -> int:
     """What a round's sum is divided by in `central` mode."""
-    known = clients(evidence)
-    cohort = evidence.scenario.federation.cohort
-    return cohort if known is None else min(cohort, known)
+    known, federation = clients(evidence), evidence.scenario.federation
+    if known is None or federation.sampling_rate is not None:
+        return federation.cohort
+    return min(federation.cohort, known)
 
 
 def clients(evidence: Evidence) -> int | None:

@@ -16,6 +16,7 @@ import jsonschema
 from fedrec.errors import VerificationError
 from fedrec.files import write_atomically
 from fedrec.privacy.accounting import epsilon_of
+from fedrec.privacy.amplification import Amplified, amplified_by
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.reporting.figures import epsilon_text, number, rounded_up
 from fedrec.reporting.privacy import facts, words
@@ -201,5 +202,17 @@ def _check_statements(evidence: Evidence, plan: PrivacyPlan) -> None:
                 f"{name} states epsilon {claimed}, and its ledger gives {epsilon_text(spent)} up to there. "
                 "Do not publish either; report it as a fault."
             )
+        _check_amplified(name, number(part(privacy, "amplified").get("epsilon")), amplified_by(plan, events))
         if privacy.get("guarantee") and not all(event["guarantee"] for event in events):
             raise VerificationError(f"{name} claims a guarantee, and its ledger holds noise that was seeded.")
+
+
+def _check_amplified(name: str, claimed: float | None, found: Amplified | None) -> None:
+    """Raise VerificationError if secret coins are said to be worth more than the ledger's are."""
+    if claimed is None:
+        return
+    if found is None or found.value is None or claimed < found.value - _STATED_TOLERANCE:
+        raise VerificationError(
+            f"{name} states epsilon {claimed} by secret coins, and its ledger does not bear it out. Do not publish it; "
+            "report it as a fault."
+        )

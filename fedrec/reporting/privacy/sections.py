@@ -224,6 +224,7 @@ def _sampling(report: Facts) -> Iterator[Block]:
             ("Claimed in the accounting", facts["claimed"]),
             ("What the server does", facts["actual"]),
             ("Amplification by sampling", facts["amplification"]),
+            ("Beside the headline", facts["amplified"]["text"] if facts["amplified"] else None),
             ("Sampling rate q of a step", _short(facts["sampling_rate"])),
             ("Steps of a participation", _short(facts["steps"])),
             ("Clients N", None if facts["clients"] is None else count_text(facts["clients"])),

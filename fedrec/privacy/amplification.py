@@ -1,0 +1,129 @@
+"""What the server's secret coins are worth: a smaller epsilon beside the one of known participation.
+
+It holds for who sees the releases and nothing that tells of the coins, and is never the headline.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy.stats import binom
+
+from fedrec.privacy.accounting import Spending, checked_epsilon, epsilon_of
+from fedrec.privacy.plan import PrivacyPlan
+from fedrec.privacy.spends import GaussianSpend, Spend
+
+COVERS = (
+    "the releases alone, against who sees neither the ledger, rounds.jsonl, pending.json, result.json nor a report of "
+    "the run: each tells who was drawn, or how many"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amplified:
+    """Epsilon at delta by secret coins of a rate, over so many rounds.
+
+    over_cap: the probability, inside delta, that a client's coins show heads more often than its cap lets it take
+    part. value is None where the cap is so low that it would take half of delta.
+    """
+
+    value: float | None
+    delta: float
+    rate: float
+    rounds: int
+    over_cap: float
+    accountant: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it says, in one sentence."""
+        if self.value is None:
+            return _CAP_BITES
+        return (
+            f"epsilon {math.ceil(self.value * 100) / 100:.2f} at delta {self.delta:g} by the server's secret coins, "
+            f"rate {self.rate:g}, {self.rounds} rounds, beside the headline and never instead of it: it covers {COVERS}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Its form in a statement, with its assumptions."""
+        return {
+            "text": self.text,
+            "epsilon": None if self.value is None else math.ceil(self.value * 1e4) / 1e4,
+            "delta": self.delta,
+            "accountant": self.accountant or None,
+            "sampling_rate": self.rate,
+            "rounds": self.rounds,
+            "over_cap": self.over_cap,
+            "covers": COVERS,
+            "assumptions": list(_ASSUMPTIONS) if self.value is not None else [_CAP_BITES],
+        }
+
+
+_ASSUMPTIONS = (
+    "each client is drawn into each round by a coin of its own, thrown with the operating system's randomness and kept "
+    "secret (Poisson sampling)",
+    "who could be drawn, and who answered, does not depend on the coins",
+    "no round is left out, whoever answered, and the sum is divided by a constant",
+)
+_CAP_BITES = (
+    "no figure: coins would show heads more often than a client's cap lets it take part, so that who was left out "
+    "tells of them. Raise privacy.participations, or lower federation.sampling_rate or federation.rounds"
+)
+
+
+def amplified(plan: PrivacyPlan, *, attempts: int, wasted: int = 0) -> Amplified | None:
+    """What so many attempts at rounds cost by secret coins; None where the plan claims nothing for them.
+
+    wasted: attempts beyond the first of a round; each may bring a client one nearer to its cap.
+
+    The client of whom is told is compared with itself without a cap. That one is a composition of sub-sampled
+    Gaussians, whatever others do. The two differ with probability `over_cap` at most, which costs
+    (1 + e^epsilon) over_cap of delta. Raises VerificationError where accountants disagree.
+    """
+    if plan.cohort_rate is None:
+        return None
+    found = Amplified(
+        value=None,
+        delta=plan.delta,
+        rate=plan.cohort_rate,
+        rounds=attempts,
+        over_cap=float(binom.sf(plan.limits.cap - wasted, attempts, plan.cohort_rate)),
+    )
+    spending = _spending(plan, attempts)
+    widest = plan.delta if not found.over_cap else plan.delta / 2
+    # At half of delta epsilon is larger, and so bounds what leaving the cap out costs.
+    taken = found.over_cap * (1 + math.exp(min(epsilon_of(spending, delta=widest), 700.0)))
+    if taken > plan.delta / 2:
+        return found
+    epsilon = checked_epsilon(spending, delta=plan.delta - taken)
+    return Amplified(
+        value=epsilon.value,
+        delta=plan.delta,
+        rate=plan.cohort_rate,
+        rounds=attempts,
+        over_cap=found.over_cap,
+        accountant=epsilon.accountant,
+    )
+
+
+def amplified_by(plan: PrivacyPlan, events: Sequence[Mapping[str, Any]]) -> Amplified | None:
+    """The same for what a ledger holds; None where an entry was not of the plan's coins."""
+    updates = [event for event in events if event["kind"] == "update"]
+    if plan.cohort_rate is None or any(event.get("cohort_rate") != plan.cohort_rate for event in updates):
+        return None
+    attempts = {event["token"] for event in updates}
+    rounds = {event["round"] for event in updates}
+    return amplified(plan, attempts=len(attempts), wasted=len(updates) - len(rounds))
+
+
+def _spending(plan: PrivacyPlan, rounds: int) -> Spending:
+    """Of one client that is thrown a coin in every round; one coin decides on its update and its metrics together."""
+    precision = plan.noise_multiplier**-2 + (plan.metrics_noise**-2 if plan.metrics_noise is not None else 0.0)
+    spends: list[Spend] = []
+    if plan.popularity is not None:
+        spends.append(GaussianSpend(noise_multiplier=plan.popularity.noise_multiplier))
+    if rounds and plan.cohort_rate is not None:
+        each = GaussianSpend(noise_multiplier=precision**-0.5, sampling_rate=plan.cohort_rate, steps=rounds)
+        spends.append(each)
+    return tuple((spend, 1) for spend in sorted(spends, key=repr))
