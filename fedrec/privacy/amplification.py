@@ -42,7 +42,7 @@ class Amplified:
             return _CAP_BITES
         return (
             f"epsilon {math.ceil(self.value * 100) / 100:.2f} at delta {self.delta:g} by the server's secret coins, "
-            f"rate {self.rate:g}, {self.rounds} rounds, beside the headline and never instead of it: it covers {COVERS}"
+            f"rate {self.rate:g}, {self.rounds} rounds; never in place of the headline, as it covers {COVERS}"
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a report says of one run at a glance: a figure of quality, of privacy and of cost, and the facts beside each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fedrec.reporting.figures import (
@@ -89,10 +90,25 @@ def cost_card(run: RunSummary) -> dict[str, Any]:
     if asked:
         replies = sum(int(line.get("replies") or 0) for line in run.rounds)
         facts.append(("Replies", f"{count_text(replies)} of {count_text(asked)}"))
+    facts += _who_was_there(run)
     facts += [(f"Failed: {code}", count_text(count)) for code, count in sorted(run.failures.items())]
     known = [(name, value) for name, value in facts if value != ABSENT]
     figure = bytes_text(run.amount("bytes_per_client_round"))
     return {"heading": "Cost", "figure": figure, "beside": "per client and round", "facts": known}
+
+
+def _who_was_there(run: RunSummary) -> Facts:
+    """How many clients could be drawn, and how many ever were, where a simulation's come and go."""
+    told = run.result.get("availability")
+    if not isinstance(told, Mapping) or not told.get("there"):
+        return []
+    there, clients = list(map(int, told["there"])), count_text(run.amount("clients"))
+    facts = [
+        ("Clients there", f"{count_text(sum(there) / len(there))} of {clients} on average, {min(there):,} at least")
+    ]
+    if told.get("reached") is not None:
+        facts.append(("Clients ever asked", f"{count_text(int(told['reached']))} of {clients}"))
+    return facts
 
 
 def privacy_facts(privacy: Privacy) -> Facts:

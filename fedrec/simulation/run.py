@@ -18,7 +18,7 @@ from fedrec.reporting.summary import RunSummary
 from fedrec.runs.facts import config_text, run_facts
 from fedrec.runs.recipe import recipe_of, run_id_of, start_of
 from fedrec.runs.releasing import release
-from fedrec.simulation.about import about
+from fedrec.simulation.about import about, who_was_there
 from fedrec.simulation.admission import admit
 from fedrec.simulation.availability import availability_of
 from fedrec.simulation.engines import ENGINES, EngineOf, flower_engine
@@ -67,7 +67,7 @@ def simulate(
     if workbench.plan and request.scenario.evaluation.non_private_twin:
         twin = _twin(request, engine_of, watch)
         result["baselines"]["non_private_twin"] = {part: twin[part] for part in ("validation", "test") if part in twin}
-    result |= about(workbench, command=request.command)
+    result |= about(workbench, command=request.command) | who_was_there(workbench, folder)
     text = json.dumps(result, indent=2) + "\n"
     # Verified first: a result whose statement its ledger contradicts never reaches the disk.
     write_privacy_report(folder.path, result=json.loads(text))
