@@ -251,9 +251,14 @@ class RoundServer:
         return collected.total.count < self.recipe.federation.min_replies or collected.total.empty_groups > 0
 
     def _expected(self, collected: Collected) -> int:
-        """The expected cohort: who was asked is public, who replied does not enter, and what coins showed is secret."""
-        if self.recipe.federation.sampling_rate is not None:
-            return self.recipe.federation.cohort
+        """The expected cohort, whoever replied.
+
+        Where the server adds noise for a whole cohort, or coins say who is asked, it is the cohort however few were
+        there to be asked: a sum of one is no update of a hundred.
+        """
+        plan, federation = self.recipe.plan, self.recipe.federation
+        if federation.sampling_rate is not None or (plan is not None and plan.mode == "central"):
+            return federation.cohort
         return min(self.recipe.federation.cohort, max(len(collected.cohort), 1))
 
 

@@ -406,3 +406,8 @@ def test_a_run_goes_on_after_two_power_cuts_before_its_first_seals(tmp_path):
 
 def cut(*_):
     raise PowerCutError
+
+
+def test_a_round_that_few_were_there_for_is_a_small_step_and_no_loud_one(tmp_path):
+    few, _ = run(tmp_path, Crowd(1), a_recipe(replace(PLAN, noise_multiplier=1e-6), noise="seeded", cohort=100))
+    assert few.adapter[0] == pytest.approx(0.5 / 100, abs=1e-5)

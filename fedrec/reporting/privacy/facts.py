@@ -99,8 +99,8 @@ def mechanism(evidence: Evidence, plan: PrivacyPlan) -> Facts:
         "noise_multiplier": plan.noise_multiplier,
         "noise_std": plan.noise_std,
         "noise_std_realised": {"least": min(stds), "most": max(stds), "entries": len(stds)} if stds else None,
-        "divided_by": local.expected_batch if local else float(_expected_cohort(evidence)),
-        "divisor": _DIVISOR["coins" if evidence.scenario.federation.sampling_rate is not None else plan.mode],
+        "divided_by": local.expected_batch if local else float(evidence.scenario.federation.cohort),
+        "divisor": _DIVISOR[plan.mode],
         "bands": plan.bands,
         "separation": plan.limits.separation,
         "grid": summed.norm / summed.steps if summed else None,
@@ -123,9 +123,8 @@ _NOISED_BY = {
 }
 _DIVISOR = {
     "local": "the expected batch, a constant of the settings",
-    "central": "the clients that were asked, at most the cohort of the settings; who replied does not enter",
+    "central": "the cohort, a constant of the settings; how many were asked or replied does not enter",
     "distributed": "the cohort, a constant of the settings; who survived the round does not enter",
-    "coins": "the cohort, a constant of the settings; how many coins showed heads does not enter",
 }
 _FLOAT_SAFETY = {
     "other": (
@@ -225,14 +224,6 @@ def verification(evidence: Evidence, *, own_key: bool) -> Facts:
             "report": {"python": platform.python_version(), **_installed()},
         },
     }
-
-
-def _expected_cohort(evidence: Evidence) -> int:
-    """What a round's sum is divided by in `central` mode."""
-    known, federation = clients(evidence), evidence.scenario.federation
-    if known is None or federation.sampling_rate is not None:
-        return federation.cohort
-    return min(federation.cohort, known)
 
 
 def clients(evidence: Evidence) -> int | None:
