@@ -34,6 +34,9 @@ def simulate(
             help="flower (messages in-process; the default), reference (a plain loop) or cohort (batched, fastest)."
         ),
     ] = None,
+    device: Annotated[
+        str, typer.Option(help="Where the cohort engine computes: cpu, cuda or another torch device.")
+    ] = "cpu",
     profile: Annotated[
         Path | None, typer.Option(help="Write how long the stages of its rounds took: a trace for ui.perfetto.dev.")
     ] = None,
@@ -43,6 +46,8 @@ def simulate(
     if is_study(scenario):
         if profile:
             raise ConfigError("--profile is of one run. Leave it out, or give a scenario in place of a study.")
+        if device != "cpu":
+            raise ConfigError("--device is of one run. Set study.devices in the study.")
         run_study(StudyRequest(scenario, data, tuple(overrides or ()), out, engine, final), as_json=as_json)
         return
     engine = engine or "flower"
@@ -53,7 +58,7 @@ def simulate(
         raise ConfigError(f"There is no engine `{engine}`. Choose flower, reference or cohort.")
     _require_dataset(data or Path(parsed.data.path))
     from fedrec.cli.progress import progress_bars
-    from fedrec.simulation.engines import ENGINES
+    from fedrec.simulation.engines import engine_named
     from fedrec.simulation.run import Request
     from fedrec.simulation.run import simulate as run
     from fedrec.training.stages import measured
@@ -66,8 +71,9 @@ def simulate(
         final=final,
         command=shlex.join(["fedrec", *sys.argv[1:]]),
     )
+    engine_of = engine_named(engine, device=device)
     with measured() if profile else nullcontext() as stages, progress_bars() as watch:
-        result = run(request, engine_of=ENGINES[engine], watch=watch)
+        result = run(request, engine_of=engine_of, watch=watch)
     if as_json:
         typer.echo(json.dumps(result))
     else:

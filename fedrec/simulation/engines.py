@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
+import torch
 from flwr.app import Context
 
-from fedrec.errors import RefusedError
+from fedrec.errors import ConfigError, RefusedError
 from fedrec.federation.grid_engine import Grid, GridEngine
 from fedrec.federation.handlers import build_client_app
 from fedrec.federation.identified_nodes import IdentifiedNodes
@@ -24,9 +26,9 @@ EngineOf = Callable[[Workbench, RunFolder], AbstractContextManager[Simulated]]
 
 
 @contextmanager
-def cohort_engine(workbench: Workbench, folder: RunFolder) -> Iterator[Simulated]:
+def cohort_engine(workbench: Workbench, folder: RunFolder, *, device: str = "cpu") -> Iterator[Simulated]:
     """All clients of a round in batched computations."""
-    with closing(CohortEngine(workbench, folder)) as engine:
+    with closing(CohortEngine(workbench, folder, device=device)) as engine:
         yield engine
 
 
@@ -83,6 +85,28 @@ def _require_own_ledgers(folder: RunFolder) -> None:
         raise RefusedError(
             f"{folder.path} was begun with one ledger for all its clients. Resume it with --engine cohort."
         )
+
+
+def engine_named(name: str, *, device: str = "cpu") -> EngineOf:
+    """The engine of a name, on a torch device; raises ConfigError where there is no such engine or device."""
+    if name not in ENGINES:
+        raise ConfigError(f"There is no engine `{name}`. Choose flower, reference or cohort.")
+    if device == "cpu":
+        return ENGINES[name]
+    if name != "cohort":
+        raise ConfigError(f"The engine `{name}` computes on the cpu, not on `{device}`. Use --engine cohort.")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        # What torch says of a device that is missing differs from build to build, and takes many lines.
+        raise ConfigError(f"torch computes on no `{device}` here. Use cpu, or a build of torch for it.") from None
+    return partial(cohort_engine, device=device)
+
+
+def name_of(engine_of: EngineOf) -> str:
+    """By which name the command line knows an engine: a report says whether masks were used at all."""
+    plain = engine_of.func if isinstance(engine_of, partial) else engine_of
+    return next((name for name, each in ENGINES.items() if each is plain), "")
 
 
 ENGINES: Mapping[str, EngineOf] = {"flower": flower_engine, "reference": reference_engine, "cohort": cohort_engine}

@@ -21,7 +21,7 @@ from fedrec.runs.releasing import release
 from fedrec.simulation.about import about, who_was_there
 from fedrec.simulation.admission import admit
 from fedrec.simulation.availability import availability_of
-from fedrec.simulation.engines import ENGINES, EngineOf, flower_engine
+from fedrec.simulation.engines import EngineOf, flower_engine, name_of
 from fedrec.simulation.identities import directory_of
 from fedrec.simulation.measures import baseline_results, evaluations, groups, headlines, heads, validation_headline
 from fedrec.simulation.patchy_engine import PatchyEngine, Simulated
@@ -62,7 +62,7 @@ def simulate(
     workbench = open_workbench(request.scenario, request.data, encoding(watch))
     workbench = replace(workbench, budget=admit(workbench, request.out))
     folder = RunFolder(request.out, config_text(workbench), resume=request.resume)
-    result = _train(workbench, folder, engine_of, watch) | {"engine": _name_of(engine_of)}
+    result = _train(workbench, folder, engine_of, watch) | {"engine": name_of(engine_of)}
     result |= _measured(workbench, request, watch)
     if workbench.plan and request.scenario.evaluation.non_private_twin:
         twin = _twin(request, engine_of, watch)
@@ -75,11 +75,6 @@ def simulate(
     summary = RunSummary.build(result, folder.rounds())
     write_run_report(folder.path / "report.html", [summary], title=request.scenario.name)
     return result
-
-
-def _name_of(engine_of: EngineOf) -> str:
-    """By which name the command line knows an engine: a report says whether masks were used at all."""
-    return next((name for name, each in ENGINES.items() if each is engine_of), "")
 
 
 def _train(workbench: Workbench, folder: RunFolder, engine_of: EngineOf, watch: Watcher) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,13 @@ class StudyFolder:
 
     def trials(self, settings: Sequence[Settings], part: Part) -> list[Trial]:
         """Runs of these settings with every seed, setting by setting, wherever they stand."""
-        return [
+        config = self.study.config
+        found = [
             trial_of(self.study, self.path, each, seed=seed, part=part, data=self._data(each, part))
             for each in settings
-            for seed in self.study.config.seeds
+            for seed in config.seeds
         ]
+        return [replace(trial, device=device) for trial, device in zip(found, cycle(config.devices), strict=False)]
 
     def _total(self, now: int) -> int:
         """How many runs the whole study has."""

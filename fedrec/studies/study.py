@@ -23,7 +23,8 @@ class StudyConfig:
 
     trials: how many settings `random` and `optuna` try. seeds: every setting runs once with each.
     objective: of the validation item, whose mean over seeds chooses. processes: runs at a time; where they are more
-    than one, each has one thread. seed: of the search itself.
+    than one, each has one thread. devices: torch devices that take the runs in turn, such as one for each GPU.
+    seed: of the search itself.
     """
 
     name: str = ""
@@ -33,12 +34,18 @@ class StudyConfig:
     objective: Literal["ndcg@10", "hr@10", "recall@20", "mrr"] = "ndcg@10"
     engine: Literal["flower", "reference", "cohort"] = "cohort"
     processes: int = 1
+    devices: tuple[str, ...] = ("cpu",)
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, value in (("trials", self.trials), ("processes", self.processes)):
             if value < 1:
                 raise ConfigError(f"study.{name} is {value}. Choose 1 or more.")
+        if not self.devices or (self.engine != "cohort" and self.devices != ("cpu",)):
+            raise ConfigError(
+                f'study.devices are {list(self.devices)}. Give one or more; only study.engine = "cohort" computes on '
+                "others than cpu."
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min((*self.seeds, self.seed)) < 0:
             raise ConfigError(f"study.seeds are {list(self.seeds)}. Give one or more, each once, 0 or more.")
 

@@ -20,7 +20,11 @@ Part = Literal["search", "chosen"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A run of one setting with one seed. setting: names settings, data and engine alike; out: its run folder."""
+    """A run of one setting with one seed.
+
+    setting: names settings, data and engine alike. out: its run folder. device: where it computes, which changes no
+    result but for the order of sums.
+    """
 
     setting: str
     settings: Settings
@@ -30,6 +34,7 @@ class Trial:
     data: Path
     out: Path
     engine: str
+    device: str = "cpu"
     fault: str = ""
 
     @property
@@ -64,14 +69,14 @@ class Trial:
 
     def _run(self) -> str:
         # Lazily: torch and Flower take seconds, and the process that only waits needs neither.
-        from fedrec.simulation.engines import ENGINES
+        from fedrec.simulation.engines import engine_named
         from fedrec.simulation.run import Request, simulate
 
         if self.scenario is None:
             return self.fault
         request = Request(scenario=self.scenario, data=self.data, out=self.out, resume=True)
         try:
-            simulate(request, engine_of=ENGINES[self.engine])
+            simulate(request, engine_of=engine_named(self.engine, device=self.device))
         except FedrecError as error:
             return str(error).splitlines()[0]
         except OSError as error:

@@ -74,6 +74,8 @@ def test_a_range_of_whole_numbers_is_told_from_one_of_others(tmp_path: Path) -> 
         ({"study": {"seeds": []}}, "study.seeds"),
         ({"study": {"seeds": [1, 1]}}, "each once"),
         ({"study": {"processes": 0}}, "study.processes is 0"),
+        ({"study": {"devices": []}}, "study.devices"),
+        ({"study": {"devices": ["cuda:0"], "engine": "flower"}}, "study.devices"),
         ({"study": {"objective": "ndcg"}}, "Choose from 'ndcg@10'"),
         ({"study": {"trails": 3}}, "Did you mean `trials`"),
         ({"worlds": {}}, "Unknown table `worlds`"),

@@ -39,7 +39,8 @@ def until(true: Any, what: str) -> None:
 @pytest.mark.slow
 def test_a_killed_study_goes_on_with_what_is_left_and_a_refused_run_stops_no_other(tmp_path: Path) -> None:
     grid = {"privacy": {"noise_multiplier": [4.0, 8.0]}, "federation": {"rounds": [2, 3]}}
-    path = a_study(tmp_path, study={"processes": 2}, grid=grid, scenario={**SCENARIO, "budget": {"epsilon": 1.2}})
+    spread = {"processes": 2, "devices": ["cpu:0", "cpu"]}
+    path = a_study(tmp_path, study=spread, grid=grid, scenario={**SCENARIO, "budget": {"epsilon": 1.2}})
     out = tmp_path / "out"
     process = subprocess.Popen([FEDREC, "simulate", path, "--out", out], stderr=subprocess.DEVNULL)
     finished = lambda: {file: file.stat().st_mtime_ns for file in out.glob("runs/*/result.json")}  # noqa: E731
