@@ -8,6 +8,8 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export RAY_USAGE_STATS_ENABLED := 0
 export OMP_WAIT_POLICY := PASSIVE
+# Tests start hundreds of interpreters: none compiles again what one before it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test check deploy study audit edge chaos lock clean
 

@@ -56,7 +56,7 @@ class Listening(BaseHTTPRequestHandler):
 @pytest.fixture
 def squatter(request: pytest.FixtureRequest) -> Iterator[Squatter]:
     made = Squatter(request.param)
-    thread = Thread(target=made.serve_forever)
+    thread = Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield made
     made.shutdown()

@@ -36,7 +36,7 @@ class Squatter(BaseHTTPRequestHandler):
 @pytest.fixture
 def squatter() -> Iterator[HTTPServer]:
     server = HTTPServer(("127.0.0.1", 0), type("Here", (Squatter,), {"asked": []}))
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
     server.shutdown()

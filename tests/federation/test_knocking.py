@@ -51,7 +51,7 @@ def a_server(answer: Callable[[str], Answer], asked: list[str]) -> Iterator[tupl
     with hidden_files({"certificate": identity.certificate, "key": identity.key}) as files:
         context.load_cert_chain(files.paths["certificate"], files.paths["key"])
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         yield f"127.0.0.1:{server.server_port}", identity.certificate

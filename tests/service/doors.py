@@ -129,7 +129,7 @@ def door(folder: Path, *, superlink_of: Path | None = None) -> Iterator[Door]:
     trust.load_cert_chain(shown.server_certificate, shown.server_key)
     superlink, releases = _Behind(fleet, "superlink"), _Behind(front, "front")
     superlink.socket = trust.wrap_socket(superlink.socket, server_side=True)
-    threads = [threading.Thread(target=each.serve_forever) for each in (superlink, releases)]
+    threads = [threading.Thread(target=each.serve_forever, args=(0.01,)) for each in (superlink, releases)]
     for thread in threads:
         thread.start()
     proxy = subprocess.Popen(
