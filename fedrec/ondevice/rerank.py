@@ -190,7 +190,8 @@ class _Choice:
         both, slots = int(counts[_BOTH]), self.length - len(self.picked)
         # How many slots the shares need after an item of each type was placed.
         after = np.array([_slots(missing, both, kind) for kind in range(4)])
-        after = np.where(counts > 0, after, self.length + 1)
+        # More than both shares could ever need: what is not there never sets the measure.
+        after = np.where(counts > 0, after, 2 * self.length + 1)
         fits = after <= max(slots - 1, int(after.min()))
         for share, flag in ((1, _FRESH), (0, _LONG_TAIL)):
             flagged = (np.arange(4) & flag > 0) & fits & (counts > 0)

@@ -81,6 +81,12 @@ def test_a_list_is_a_subset_without_duplicates_as_long_as_it_can_be(
     assert set(ranking.placed) <= {BEST_MATCH, FOR_VARIETY, LESS_KNOWN, NEW, SHOWN_LESS}
 
 
+def test_shares_that_no_list_could_meet_together_repeat_nothing() -> None:
+    world = candidates(10, seed=24)
+    steering = Steering(diversity=0.0, long_tail_share=1.0, fresh_share=1.0)
+    assert len(set(rerank(world, k=4, steering=steering).positions.tolist())) == 4
+
+
 @given(worlds(), st.integers(0, 50))
 def test_without_diversity_shares_and_caps_the_order_is_that_of_the_scores(world: Candidates, k: int) -> None:
     ranking = rerank(world, k=k, steering=PLAIN)
