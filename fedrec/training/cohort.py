@@ -5,6 +5,7 @@ Equal to the reference engine but for the order of sums; what clients pay stands
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -45,9 +46,11 @@ class CohortEngine:
         self._learner = TorchLearner(workbench.model)
         self._model = CohortModel.of(workbench.model, oldest=oldest, dtype=dtype, device=device)
         self._records = CohortRecords(folder, clients=len(workbench.members))
+        self._workers: Executor = ThreadPoolExecutor(torch.get_num_threads())
 
     def close(self) -> None:
-        """Let go of the clients' ledger."""
+        """Let go of the clients' ledger, and of the threads."""
+        self._workers.shutdown()
         self._records.close()
 
     def clients(self, number: int) -> Sequence[int]:  # noqa: ARG002
@@ -170,4 +173,5 @@ class CohortEngine:
                 clients=some,
                 units=pack_units(workbench.split, [workbench.members[client] for client in some], workbench.shape),
                 source_of=source_of,
+                workers=self._workers,
             ).contributions()

@@ -47,21 +47,24 @@ class Side:
     """A gradient in its factored form: of unit e it is (left[e] + slopes[e] rows)^T right[e].
 
     left: (E, P, out), right: (E, P, in). slopes: (E, P, S) and rows: (S, out), left apart where multiplying them
-    with `right` first takes fewer operations, or None.
+    with `right` first takes fewer operations, or None. With places and marks, (E, P), `left` is (E, L, out), of
+    entries: that of position p is marks[e, p] times left[e, places[e, p]].
     """
 
     left: Tensor
     right: Tensor
     slopes: Tensor | None = None
     rows: Tensor | None = None
+    places: Tensor | None = None
+    marks: Tensor | None = None
 
     def silenced(self, lost: Tensor) -> "Side":
         """With zeros for the units of (E,) `lost`: no weight makes nothing of what is not finite."""
         where = lost[:, None, None]
         slopes = None if self.slopes is None else self.slopes.masked_fill(where, 0.0)
-        return replace(
-            self, left=self.left.masked_fill(where, 0.0), right=self.right.masked_fill(where, 0.0), slopes=slopes
-        )
+        marks = None if self.marks is None else self.marks.masked_fill(where.squeeze(-1), 0.0)
+        left, right = self.left.masked_fill(where, 0.0), self.right.masked_fill(where, 0.0)
+        return replace(self, left=left, right=right, slopes=slopes, marks=marks)
 
     def square_norms(self) -> Tensor:
         """(E,) of each unit's gradient, by the products of its positions (Gram) where these are fewer."""
@@ -72,22 +75,30 @@ class Side:
 
     def products(self, right: Tensor) -> Tensor:
         """(E, out, in) each unit's gradient with `right` in place of its own."""
-        whole = self.left.mT @ right
+        marked = self._marked(right)
         if self.slopes is None or self.rows is None:
-            return whole
-        return whole + ((right.mT @ self.slopes) @ self.rows).mT
+            return self.left.mT @ marked
+        return torch.baddbmm((right.mT @ self.slopes) @ self.rows, marked.mT, self.left).mT
+
+    def _marked(self, right: Tensor) -> Tensor:
+        """`right` by the places and marks of `left`."""
+        if self.places is None or self.marks is None:
+            return right
+        marked = right * self.marks.unsqueeze(-1)
+        spread = marked.new_zeros((len(marked), self.left.shape[1], marked.shape[2]))
+        return spread.scatter_add_(1, self.places.unsqueeze(-1).expand_as(marked), marked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """A forward pass. query: (E, P, d). targets: (E, P, d) the vectors of the targets.
+    """A forward pass. query: (E, P, d). read: (E, L, d) the vectors of the entries.
 
     lows: what each module reads, (E, P, r) in its own basis; inputs: (E, P, d) the same where the basis is trained.
     """
 
     loras: Mapping[str, Lora]
     query: Tensor
-    targets: Tensor
+    read: Tensor
     lows: dict[str, Tensor]
     inputs: dict[str, Tensor]
 
@@ -145,13 +156,7 @@ class CohortModel:
         """What each position asks for."""
         read = functional.embedding(batch.rows, self.vectors)
         query = (self.asked[batch.ages] * batch.past) @ read
-        given = Pass(
-            loras=self._loras(adapter),
-            query=query,
-            targets=functional.embedding(batch.targets, self.items),
-            lows={},
-            inputs={},
-        )
+        given = Pass(loras=self._loras(adapter), query=query, read=read, lows={}, inputs={})
         liked = self.liked[batch.ages] * batch.past
         for name in _READ_TASTE & given.loras.keys():
             if name in self.projected:
@@ -160,7 +165,7 @@ class CohortModel:
                 given.inputs[name] = liked @ read
                 given.lows[name] = given.loras[name].low(given.inputs[name])
         if lora := given.loras.get("history_proj"):
-            query += given.lows["history_proj"] @ (self.scale * lora.b.mT)
+            _add_product_(query, given.lows["history_proj"], self.scale * lora.b.mT)
         for name in ("item_proj", "items"):
             if lora := given.loras.get(name):
                 given.inputs[name] = given.query
@@ -175,31 +180,40 @@ class CohortModel:
         """The gradient of each unit's loss, by the name of each trained tensor; None of a tensor that no head reads."""
         given = self.forward(batch, adapter)
         outputs: dict[str, Tensor] = {}
-        wanted = torch.zeros_like(given.targets)
-        slopes, rows = None, self.items if negatives is None else self.items[negatives]
+        rows = self.items if negatives is None else self.items[negatives]
+        apart = bool(heads.get("next_item")) and self._is_left_apart(given)
+        if apart and not (heads.keys() - {"next_item"} or "items" in given.loras):
+            # The commonest recipe, in the fewest passes over memory.
+            slopes, marks = self._next_item(batch, given, heads["next_item"], negatives, rows)
+            (name,) = self.layout.names
+            side = self._side(name, given, given.read)
+            return {name: replace(side, slopes=slopes, rows=rows, places=batch.places, marks=marks)}
+        targets = functional.embedding(batch.targets, self.items)
+        wanted, left_apart = torch.zeros_like(targets), None
         if weight := heads.get("next_item"):
-            slopes, own = self._next_item(batch, given, weight, None if negatives is None else (negatives, rows))
-            wanted = own.unsqueeze(-1) * given.targets
-            if negatives is None:
-                outputs["items"] = slopes.scatter_add(-1, batch.targets.unsqueeze(-1), own.unsqueeze(-1))
-                if lora := given.loras.get("items"):
-                    wanted += lora.pull_back(outputs["items"])
-            if not self._is_left_apart(given):
-                wanted, slopes = wanted.add_(slopes @ rows), None
+            slopes, marks = self._next_item(batch, given, weight, negatives, rows)
+            wanted = marks.unsqueeze(-1) * targets
+            if lora := given.loras.get("items"):
+                outputs["items"] = slopes.scatter_add(-1, batch.targets.unsqueeze(-1), marks.unsqueeze(-1))
+                wanted += lora.pull_back(outputs["items"])
+            if apart:
+                left_apart = slopes
+            else:
+                wanted.add_(slopes @ rows)
         if weight := heads.get("intent"):
-            outputs["intent_proj"] = weight * self._intent(batch, given)
+            outputs["intent_proj"] = weight * self._intent(batch, given, targets)
             wanted = wanted + outputs["intent_proj"]
         if weight := heads.get("rating"):
-            outputs["rating_proj"] = weight * self._rating(batch, given)
+            outputs["rating_proj"] = weight * self._rating(batch, given, targets)
         outputs["item_proj"] = wanted
         if lora := given.loras.get("item_proj"):
             wanted = wanted + lora.pull_back(wanted)
         outputs["history_proj"] = wanted
         sides = {name: self._side(name, given, outputs.get(module_of(name))) for name in self.layout.names}
-        if slopes is None:
+        if left_apart is None:
             return sides
         return {
-            name: replace(side, slopes=slopes, rows=rows) if module_of(name) == "history_proj" else side
+            name: replace(side, slopes=left_apart, rows=rows) if module_of(name) == "history_proj" else side
             for name, side in sides.items()
         }
 
@@ -240,16 +254,16 @@ class CohortModel:
         return rank * (positions + width) < positions * width
 
     def _next_item(
-        self, batch: Padded, given: Pass, weight: float, sampled: tuple[Tensor, Tensor] | None
+        self, batch: Padded, given: Pass, weight: float, negatives: Tensor | None, rows: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The gradient of the loss with respect to the others' scores, (E, P, S), and to the target's, (E, P).
 
-        sampled: (S,) the others among the catalogue's rows, and their vectors; None for all.
+        negatives: (S,) the others among the catalogue's rows, None for all; rows: (S, d) their vectors.
         """
-        if sampled is not None:
-            negatives, rows = sampled
+        if negatives is not None:
             scores = self._scores(given.query, rows, self.prior[negatives])
-            scores[..., -1] = (given.query * given.targets).sum(-1) + self.prior[batch.targets]
+            own = (given.query @ given.read.mT).gather(-1, batch.places.unsqueeze(-1)).squeeze(-1)
+            scores[..., -1] = own + self.prior[batch.targets]
             self._leave_out_own_(scores, batch, negatives)
         else:
             scores = self._all_scores(given)
@@ -260,20 +274,20 @@ class CohortModel:
         likely *= aimed.unsqueeze(-1)
         return likely[..., :-1], likely[..., -1] - aimed
 
-    def _intent(self, batch: Padded, given: Pass) -> Tensor:
+    def _intent(self, batch: Padded, given: Pass, targets: Tensor) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: binary cross-entropy."""
         wanted = given.query
         if lora := given.loras.get("intent_proj"):
             wanted = wanted + given.lows["intent_proj"] @ lora.b.mT
-        likely = functional.sigmoid((wanted * given.targets).sum(-1))
-        return ((likely - batch.intents) * batch.felt).unsqueeze(-1) * given.targets
+        likely = functional.sigmoid((wanted * targets).sum(-1))
+        return ((likely - batch.intents) * batch.felt).unsqueeze(-1) * targets
 
-    def _rating(self, batch: Padded, given: Pass) -> Tensor:
+    def _rating(self, batch: Padded, given: Pass, targets: Tensor) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: squared error around the usual rating."""
         error = batch.usual - batch.ratings
         if lora := given.loras.get("rating_proj"):
-            error = error + ((given.lows["rating_proj"] @ lora.b.mT) * given.targets).sum(-1)
-        return (2 * error * batch.rated).unsqueeze(-1) * given.targets
+            error = error + ((given.lows["rating_proj"] @ lora.b.mT) * targets).sum(-1)
+        return (2 * error * batch.rated).unsqueeze(-1) * targets
 
     def _all_scores(self, given: Pass) -> Tensor:
         """(E, P, N + 1), the last of them free."""
@@ -298,6 +312,14 @@ class CohortModel:
             places = place[batch.own]
         units, which = (places < scores.shape[-1] - 1).nonzero(as_tuple=True)
         scores[units, :, places[units, which]] = -torch.inf
+
+
+def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total (E, P, d) grows by left (E, P, r) times right, (r, d) or (E, r, d)."""
+    if right.dim() == 2:
+        total.flatten(0, 1).addmm_(left.flatten(0, 1), right)
+    else:
+        total.baddbmm_(left, right)
 
 
 def _weight_of(module: torch.nn.Module) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,7 +46,8 @@ class Contributions:
 class CohortRound:
     """One round's work. clients: who is asked. units: what they train on, owned by places among them.
 
-    source_of: a client's randomness of this round, asked for where it noises or masks by itself.
+    source_of: a client's randomness of this round, asked for where it noises or masks by itself. workers: as many as
+    there are cores.
     """
 
     model: CohortModel
@@ -56,6 +57,7 @@ class CohortRound:
     clients: Ints
     units: Units
     source_of: Callable[[int], RandomSource]
+    workers: Executor
     _steps: Steps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,15 +71,18 @@ class CohortRound:
     def contributions(self) -> Iterator[Contributions]:
         """Of all clients, in an order that packs histories of like length together."""
         work = [partial(self._block, places) for places in self._blocks()]
-        with _one_thread_each() as workers:
-            yield from _ahead(workers, work)
+        with _one_thread_each() as threads:
+            yield from _ahead(self.workers, work, most=2 * threads)
 
     def _block(self, places: Ints) -> Contributions:
         units, clients = _of(self.units, places), self.clients[places]
         if self.instruction.task == "popularity" and self.plan and self.plan.popularity:
             return Contributions(clients=clients, rows=self._popularity(units, len(places), self.plan.popularity))
         model = self.model.items
-        batch = pad(units, clients=len(places), items=len(model), dtype=model.dtype, device=str(model.device))
+        labels = bool(self.training.heads.keys() & {"intent", "rating"})
+        batch = pad(
+            units, clients=len(places), items=len(model), dtype=model.dtype, device=str(model.device), labels=labels
+        )
         if self.plan is None:
             return Contributions(clients=clients, rows=_numpy(self._steps.plain(batch)))
         if self.plan.mode == "central":
@@ -95,11 +100,12 @@ class CohortRound:
         norms = torch.linalg.vector_norm(updates, dim=1)
         sound = norms.isfinite()
         bounded = updates.mul_((plan.clip_norm / norms.clamp(min=plan.clip_norm)).unsqueeze(1))
-        blocks = [bounded if bool(sound.all()) else bounded.where(sound.unsqueeze(1), 0.0)]
+        bounded = bounded if bool(sound.all()) else bounded.where(sound.unsqueeze(1), 0.0)
+        blocks = [bounded]
         if plan.metrics_noise is not None:
             metrics = self._metrics(batch, clipped=norms > plan.clip_norm)
             blocks.append(metrics.where((sound & (batch.counts > 0)).unsqueeze(1), 0.0))
-        return _numpy(torch.cat(blocks, dim=1))
+        return _numpy(bounded if len(blocks) == 1 else torch.cat(blocks, dim=1))
 
     def _metrics(self, batch: Padded, *, clipped: Tensor) -> Tensor:
         """(C, 4) see `contribution.metrics_of`."""
@@ -154,23 +160,22 @@ def _numpy(rows: Tensor) -> Rows:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """Workers on all cores, each with products of one thread: a block is too small to be shared out."""
+def _one_thread_each() -> Iterator[int]:
+    """Products of one thread, as a block is too small to be shared out; how many threads they have otherwise."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as workers:
-            yield workers
+        yield threads
     finally:
         torch.set_num_threads(threads)
 
 
-def _ahead(workers: ThreadPoolExecutor, work: Sequence[Callable[[], Contributions]]) -> Iterator[Contributions]:
-    """What the work comes to, in its order; each worker has one piece and one more waiting, and no more is kept."""
+def _ahead(workers: Executor, work: Sequence[Callable[[], Contributions]], *, most: int) -> Iterator[Contributions]:
+    """What the work comes to, in its order; `most` pieces are under way or waiting, and no more is kept."""
     waiting: deque[Future[Contributions]] = deque()
     for piece in work:
         waiting.append(workers.submit(piece))
-        if len(waiting) > 2 * torch.get_num_threads() + 1:
+        if len(waiting) > most:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()

@@ -34,11 +34,11 @@ class Steps:
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
         shares = (1 / batch.counts.clamp(min=1)).to(self.model.items.dtype)[batch.owner]
-        update = self._zeros(batch)
-        for step in range(self.training.steps):
-            sides = self._sides(batch, update if step else None)
-            update -= self.training.learning_rate * self._summed(sides, shares, batch)
-        return update
+        update = None
+        for _ in range(self.training.steps):
+            summed = self._summed(self._sides(batch, update), shares, batch).mul_(-self.training.learning_rate)
+            update = summed if update is None else update.add_(summed)
+        return self._zeros(batch) if update is None else update
 
     def private(self, batch: Padded, plan: PrivacyPlan, sources: Sequence[RandomSource]) -> Tensor:
         """DP-SGD as Opacus does it: secret coins for the units of each step, each clipped, their sum noised.
@@ -95,7 +95,7 @@ class Steps:
     def _summed(self, sides: Mapping[str, Side], weights: Tensor, batch: Padded) -> Tensor:
         """(C, P) each client's weighted sum of its units' gradients."""
         parts = [side.products(side.right * weights[:, None, None]).flatten(1) for side in sides.values()]
-        return batch.per_client(torch.cat(parts, dim=1))
+        return batch.per_client(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
 
     def _norms(self, sides: Mapping[str, Side]) -> tuple[Tensor, Tensor]:
         """(E,) the norm of each unit's whole gradient, and whether it is finite."""

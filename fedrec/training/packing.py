@@ -22,8 +22,8 @@ class Units:
 
     owner: (E,) place of a unit's client among those asked for. Of unit e, positions[starts[e] : starts[e + 1]] say
     how many of its read entries have happened; targets, aims, intents, ratings and usual go with them (see `Batch`).
-    rows, weights: of the entries that are read, from reads[e] to reads[e + 1]. own: rows of its positives, from
-    owns[e] to owns[e + 1].
+    rows, weights: of the entries that are read, and of the last target, from reads[e] to reads[e + 1]. own: rows of
+    its positives, from owns[e] to owns[e + 1].
     """
 
     owner: Ints
@@ -85,7 +85,7 @@ def pack_units(split: Split, members: Sequence[Ints], shape: Shape) -> Units:
     place = np.full(told.units, -1)
     place[units] = np.arange(len(units))
     owned = owned[place[told.unit[owned]] >= 0]
-    reads, read_starts = _ranges(told.begins[units] + first, last[units] - first)
+    reads, read_starts = _ranges(told.begins[units] + first, last[units] - first + 1)
     return Units(
         owner=told.owner[told.begins[units]],
         starts=starts,

@@ -16,9 +16,10 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Padded:
-    """E units of C clients; P positions, L entries read and M own positives at most.
+    """E units of C clients; P positions, L entries that are read or aimed at, and M own positives at most.
 
     owner: (E,) whose each unit is, ascending. rows: (E, L) of the vectors that are read; weights: (E, L).
+    places: (E, P) where among the entries each position's target is.
     ages: (E, P, L) how long before a position an entry was; past: (E, P, L) its weight there, 0 for what is to come.
     targets, usual: (E, P). intents, ratings: (E, P), 0 without a label. aimed, felt, rated: (E, P) each position's
     part of the mean over its unit's own targets, intents or ratings; 0 where it has none. own: (E, M), N for none.
@@ -27,6 +28,7 @@ class Padded:
     clients: int
     owner: Tensor
     rows: Tensor
+    places: Tensor
     ages: Tensor
     past: Tensor
     targets: Tensor
@@ -53,8 +55,11 @@ class Padded:
         return values.new_zeros((self.clients, *values.shape[1:])).index_add_(0, self.owner, values)
 
 
-def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: str) -> Padded:
-    """Units whose owners are 0 to `clients` - 1 as tensors. items: size of the catalogue N."""
+def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: str, labels: bool = True) -> Padded:
+    """Units whose owners are 0 to `clients` - 1 as tensors.
+
+    items: size of the catalogue N. labels: whether intents and ratings are asked for; without, there are none.
+    """
     rows, weights = _spread(units.rows, units.reads), _spread(units.weights, units.reads)
     positions = _spread(units.positions, units.starts)
     # An entry that says nothing about the taste must not age the ones that do.
@@ -62,7 +67,6 @@ def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: s
     seen = np.take_along_axis(np.pad(said, ((0, 0), (1, 0))), positions, axis=1)
     ages = np.maximum(seen[:, :, None] - said[:, None, :], 0)
     past = np.where(np.arange(rows.shape[1]) < positions[:, :, None], weights[:, None, :], 0.0)
-    intents, ratings = (_spread(each, units.starts, fill=np.nan) for each in (units.intents, units.ratings))
 
     def real(values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(device=device, dtype=dtype)
@@ -70,21 +74,33 @@ def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: s
     def whole(values: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
 
+    none = torch.zeros((), dtype=dtype, device=device).expand(positions.shape)
     return Padded(
         clients=clients,
         owner=whole(units.owner),
         rows=whole(rows),
+        places=whole(positions),
         ages=whole(ages),
         past=real(past),
         targets=whole(_spread(units.targets, units.starts)),
-        usual=real(_spread(units.usual, units.starts)),
-        intents=real(np.nan_to_num(intents)),
-        ratings=real(np.nan_to_num(ratings)),
         aimed=real(_parts(_spread(units.aims, units.starts) > 0)),
-        felt=real(_parts(~np.isnan(intents))),
-        rated=real(_parts(~np.isnan(ratings))),
         own=whole(_spread(units.own, units.owns, fill=items)),
+        **{name: real(values) if labels else none for name, values in _labels(units, asked=labels).items()},
     )
+
+
+def _labels(units: Units, *, asked: bool) -> dict[str, Array]:
+    """What intents and ratings come to, (E, P) each; their names alone where nobody asked for them."""
+    if not asked:
+        return dict.fromkeys(("usual", "intents", "ratings", "felt", "rated"), np.zeros(0))
+    intents, ratings = (_spread(each, units.starts, fill=np.nan) for each in (units.intents, units.ratings))
+    return {
+        "usual": _spread(units.usual, units.starts),
+        "intents": np.nan_to_num(intents),
+        "ratings": np.nan_to_num(ratings),
+        "felt": _parts(~np.isnan(intents)),
+        "rated": _parts(~np.isnan(ratings)),
+    }
 
 
 def _spread(values: Array, starts: Ints, *, fill: float = 0) -> Array:

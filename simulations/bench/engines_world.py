@@ -41,7 +41,6 @@ from fedrec.privacy.mechanism import noised_sum
 from fedrec.privacy.randomness import system_source
 from fedrec.privacy_config import PrivacyConfig
 from fedrec.secagg.planned import plan_of
-from fedrec.training import cohort_round
 from fedrec.training.aggregation import UpdateSum
 from fedrec.training.blocks import blocks_of
 from fedrec.training.client import Client, Instruction
@@ -181,19 +180,19 @@ def cohort(device: str) -> EngineOf:
 
 
 @contextmanager
-def _in_this_thread() -> Iterator[None]:
+def _in_this_thread(engine: Engine) -> Iterator[None]:
     """The cohort engine's blocks are computed here, where torch counts, and not by its workers."""
-    workers, cohort_round.ThreadPoolExecutor = cohort_round.ThreadPoolExecutor, _Here
+    if not isinstance(engine, CohortEngine):
+        yield
+        return
+    workers, engine._workers = engine._workers, _Here()
     try:
         yield
     finally:
-        cohort_round.ThreadPoolExecutor = workers
+        engine._workers = workers
 
 
 class _Here(Executor):
-    def __init__(self, _: int) -> None:
-        pass
-
     def submit(self, work: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
         done: Future[Any] = Future()
         done.set_result(work(*given, **named))
@@ -215,7 +214,7 @@ class Rounds:
     def turn(self, asked: dict[str, Any]) -> dict[str, Any]:
         """One round. asked: kind, number; save: where its sum before the noise goes; count: whether to count FLOP."""
         if asked.get("count"):
-            with FlopCounterMode(display=False) as counter, _in_this_thread():
+            with FlopCounterMode(display=False) as counter, _in_this_thread(self._engines[asked["kind"]]):
                 found = self._round(asked)
             return found | {"flop": counter.get_total_flops()}
         return self._round(asked)
