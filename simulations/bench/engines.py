@@ -1,8 +1,9 @@
 """Print how many clients a second the engines simulate: fedrec's, Flower's on Ray, and pfl-research.
 
 All do the same work on the same numbers: rounds of 100 clients, one local step, clip and noise. Each engine is a
-process of its own that waits for its turn: a round of each, then the next round, so that whatever else the machine
-does meets all of them. The rate of one large product, measured in turn with them, says what the arithmetic allows.
+process of its own that waits for its turn: rounds back to back for half a second, as a simulation runs them, then the
+next engine, so that whatever else the machine does meets all of them. The rate of one large product, measured in turn
+with them, says what the arithmetic allows.
 """
 
 import argparse
@@ -18,10 +19,11 @@ from typing import Any
 
 import numpy as np
 from engines_report import PRODUCT, SETTINGS, Measured, text
-from engines_worker import WARM, started
+from engines_worker import started
 
 REPOSITORY = Path(__file__).parents[2]
-QUICK, WHOLE = {"light": 5, "heavy": 2}, {"light": 40, "heavy": 11}
+# Turns of each engine at each kind of work.
+QUICK, WHOLE = {"light": 2, "heavy": 1}, {"light": 20, "heavy": 11}
 # The same with what clients pay written to the disk, as a simulation has it: beside the comparison, as the others keep
 # no ledger, and less often.
 ASIDE = ("cohort_files", "reference_files")
@@ -38,7 +40,7 @@ def main() -> None:
     """Measure, and print one JSON object, or a few lines for people."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--quick", action="store_true", help="fewer turns")
     parser.add_argument("--device", default="cpu", help="where the cohort engine and the product compute, such as cuda")
     parser.add_argument("--only", nargs="*", default=list(SETTINGS), choices=list(SETTINGS), help="these engines alone")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
@@ -53,8 +55,8 @@ def main() -> None:
     print(json.dumps(report, indent=2) if options.json else text(report))
 
 
-def measured(rounds: dict[str, int], *, tried: Sequence[str], device: str = "cpu") -> dict[str, Any]:
-    """The whole report. rounds: that count, of each kind of work. tried: names of settings."""
+def measured(turns: dict[str, int], *, tried: Sequence[str], device: str = "cpu") -> dict[str, Any]:
+    """The whole report. turns: of each engine that count, by kind of work. tried: names of settings."""
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         world = Path(scratch) / "world.npz"
         subprocess.run([*_python("world"), str(world)], check=True, env=_environment())
@@ -64,21 +66,21 @@ def measured(rounds: dict[str, int], *, tried: Sequence[str], device: str = "cpu
         }
         for worker in workers.values():
             worker.wait()
-        for kind, count in rounds.items():
-            for number in range(1, WARM + count + 1):
+        for kind, count in turns.items():
+            for turn in range(1 + count):
                 for name, worker in workers.items():
-                    if name in ASIDE and number % 4 != 1:
+                    if name in ASIDE and turn % 4 > 1:
                         continue
-                    save = Path(scratch) / f"{kind}-{name}.npy" if number == WARM and name != "product" else None
-                    worker.turn(kind, number, save=save)
-        flop = {name: {kind: workers[name].count(kind) for kind in rounds} for name in COUNTED if name in workers}
+                    save = Path(scratch) / f"{kind}-{name}.npy" if not turn and name != "product" else None
+                    worker.turn(kind, save=save)
+        flop = {name: {kind: workers[name].count(kind) for kind in turns} for name in COUNTED if name in workers}
         sums = {
             (kind, name): np.load(Path(scratch) / f"{kind}-{name}.npy")
-            for kind in rounds
+            for kind in turns
             for name in workers
             if name not in ("product", *ASIDE)
         }
-    return Measured(workers=workers, rounds=rounds, flop=flop, sums=sums, left_out=left_out, device=device).report()
+    return Measured(workers=workers, turns=turns, flop=flop, sums=sums, left_out=left_out, device=device).report()
 
 
 def _commands(world: Path, tried: Sequence[str], device: str) -> tuple[dict[str, list[str]], dict[str, str]]:

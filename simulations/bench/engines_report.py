@@ -25,13 +25,14 @@ _Rates = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """All that was measured. rounds: that counted, of each kind. flop: of a round, of the `product` one client's work.
+    """All that was measured.
 
-    sums: before the noise, of each kind and setting.
+    turns: of each engine that counted, by kind. flop: of a round, of the `product` one client's work. sums: before the
+    noise, of each kind and setting.
     """
 
     workers: Mapping[str, Worker]
-    rounds: Mapping[str, int]
+    turns: Mapping[str, int]
     flop: Mapping[str, Mapping[str, int]]
     sums: Mapping[tuple[str, str], Doubles]
     left_out: Mapping[str, str]
@@ -41,7 +42,7 @@ class Measured:
         """One JSON object. Rates by processor time, too, which what else the machine does changes less."""
         each, by_cpu = self._rates(lambda worker: worker.seconds, median), self._rates(lambda worker: worker.cpu, mean)
         product = self._product(lambda worker: worker.seconds, median)
-        needed = {kind: self.flop["product"][kind] for kind in self.rounds}
+        needed = {kind: self.flop["product"][kind] for kind in self.turns}
         return {
             "machine": {
                 "cores": os.cpu_count(),
@@ -56,11 +57,11 @@ class Measured:
                 "clients_per_s_by_setting": each,
                 "clients_per_cpu_s_by_setting": by_cpu,
                 "clients_per_s_in_the_fastest_round": self._rates(lambda worker: worker.seconds, min),
-                "limit_clients_per_s": {kind: product / needed[kind] for kind in self.rounds},
+                "limit_clients_per_s": {kind: product / needed[kind] for kind in self.turns},
                 "product_gflop_per_s": product / 1e9,
-                "mflop_per_client": {"work": {kind: needed[kind] / 1e6 for kind in self.rounds}}
+                "mflop_per_client": {"work": {kind: needed[kind] / 1e6 for kind in self.turns}}
                 | {
-                    name: {kind: self.flop[name][kind] / COHORT / 1e6 for kind in self.rounds}
+                    name: {kind: self.flop[name][kind] / COHORT / 1e6 for kind in self.turns}
                     for name in self.flop
                     if name != "product"
                 },
@@ -86,7 +87,11 @@ class Measured:
             "rank": RANK,
             "negatives": NEGATIVES,
             "kinds": {name: {"events": kind.events, "scored": kind.negatives or ITEMS} for name, kind in KINDS.items()},
-            "rounds": dict(self.rounds),
+            "turns": dict(self.turns),
+            "rounds": {
+                name: {kind: len(times) for kind, times in worker.seconds.items()}
+                for name, worker in self.workers.items()
+            },
         }
 
     def _rates(
@@ -107,7 +112,7 @@ class Measured:
 
     def _best(self, each: _Rates) -> _Rates:
         return {
-            engine: {kind: max(each[name][kind] for name in names if name in each) for kind in self.rounds}
+            engine: {kind: max(each[name][kind] for name in names if name in each) for kind in self.turns}
             for engine, names in SETTINGS.items()
             if any(name in each for name in names)
         }
@@ -123,7 +128,7 @@ class Measured:
         if "cohort" not in rates:
             return {}
         ours, ratios = rates["cohort"], {}
-        for kind in self.rounds:
+        for kind in self.turns:
             for other in _SHORT.keys() & rates.keys():
                 ratios[f"cohort_vs_{_SHORT[other]}_{kind}"] = ours[kind] / rates[other][kind]
             ratios[f"{kind}_share_of_limit"] = ours[kind] * self.flop["product"][kind] / product

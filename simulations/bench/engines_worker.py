@@ -11,6 +11,8 @@ from typing import Any
 
 # Rounds before those that count: for caches, allocators, the lazy parts of frameworks.
 WARM = 1
+# A turn is rounds back to back for about so long, as a simulation runs them, and one at least.
+TURN_SECONDS = 0.5
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -23,13 +25,21 @@ class Worker:
     seconds: dict[str, list[float]] = field(default_factory=dict)
     cpu: dict[str, list[float]] = field(default_factory=dict)
     peak_mib: dict[str, float] = field(default_factory=dict)
+    asked: dict[str, int] = field(default_factory=dict)
 
     def wait(self) -> None:
         """Until it is ready."""
         self._answer()
 
-    def turn(self, kind: str, number: int, *, save: Path | None = None) -> None:
-        """One round; its time is kept where it counts."""
+    def turn(self, kind: str, *, save: Path | None = None) -> None:
+        """Rounds for as long as a turn is; the first one of all, which `save` is for, is a turn by itself."""
+        taken = self._round(kind, save=save)
+        while self.asked[kind] > WARM and taken < TURN_SECONDS:
+            taken += self._round(kind)
+
+    def _round(self, kind: str, *, save: Path | None = None) -> float:
+        """One round; its seconds, which are kept where they count."""
+        number = self.asked[kind] = self.asked.get(kind, 0) + 1
         before = _cpu_seconds(self.process.pid)
         found = self._ask({"kind": kind, "number": number, "save": save and str(save)})
         if number > WARM:
@@ -38,10 +48,11 @@ class Worker:
             spent = found.get("cpu", _cpu_seconds(self.process.pid) - before)
             self.cpu.setdefault(kind, []).append(spent)
         self.peak_mib[kind] = max(found["peak_mib"], _peak_mib(self.process.pid))
+        return float(found["seconds"])
 
     def count(self, kind: str) -> int:
         """Floating-point operations of a round's products, as torch counts them."""
-        return int(self._ask({"kind": kind, "number": 1_000, "count": True})["flop"])
+        return int(self._ask({"kind": kind, "number": 10**9, "count": True})["flop"])
 
     def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
         print(json.dumps(asked), file=self.process.stdin, flush=True)
