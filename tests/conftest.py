@@ -2,9 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 for name, value in {
@@ -20,7 +18,7 @@ for name, value in {
 settings.register_profile("fedrec", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fedrec")
 
-# What is imported stays: looking through it for garbage again and again took a fifth of the agent's tests' time.
+# What is imported stays: looking through it for garbage, again and again, took a tenth of the time of all tests.
 gc.disable()
 
 
@@ -28,11 +26,3 @@ def pytest_collection_finish() -> None:
     """What was imported is out of the collector's sight, and the collector is on for the tests."""
     gc.freeze()
     gc.enable()
-
-
-@pytest.fixture(autouse=True, scope="session")
-def nobody_pulls_the_plug() -> Iterator[None]:
-    """No fsync of fedrec waits for the disk: tests of what a power cut leaves watch `os.fsync` themselves."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
