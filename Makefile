@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # Tests start hundreds of interpreters: none compiles again what one before it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check deploy study audit edge chaos lock clean
+.PHONY: setup demo test check lint unit whole deploy study audit edge chaos lock clean
 
 setup: $(STAMP)
 
@@ -26,18 +26,23 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/fedrec demo
 
+# Linters have a core while the tests have the other one, and some of the first.
 check: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not slow and not flower and not browser and not deploy and not study and not audit and not edge and not chaos"
+	$(MAKE) --jobs 2 --output-sync lint unit
 
 test: setup
+	$(MAKE) --jobs 2 --output-sync lint whole
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+unit: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not slow and not flower and not browser and not deploy and not study and not audit and not edge and not chaos"
+
+whole: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(TWO) -m "not deploy and not study and not audit and not edge and not chaos"
 
 # Real data and whole scenarios: minutes each, with the figures that the README quotes.
