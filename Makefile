@@ -28,10 +28,10 @@ demo: setup
 
 # Linters have a core while the tests have the other one, and some of the first.
 check: setup
-	$(MAKE) --jobs 2 --output-sync lint unit
+	$(MAKE) --jobs 2 --output-sync=line lint unit
 
 test: setup
-	$(MAKE) --jobs 2 --output-sync lint whole
+	$(MAKE) --jobs 2 --output-sync=line lint whole
 
 lint: setup
 	$(BIN)/ruff check .

@@ -65,6 +65,7 @@ _ASSUMPTIONS = (
     "secret (Poisson sampling)",
     "who could be drawn, and who answered, does not depend on the coins",
     "no round is left out, whoever answered, and the sum is divided by a constant",
+    "it is of this run alone: what earlier runs on the same people spent is not in it",
 )
 _CAP_BITES = (
     "no figure: coins would show heads more often than a client's cap lets it take part, so that who was left out "
@@ -107,10 +108,15 @@ def amplified(plan: PrivacyPlan, *, attempts: int, wasted: int = 0) -> Amplified
     )
 
 
-def amplified_by(plan: PrivacyPlan, events: Sequence[Mapping[str, Any]]) -> Amplified | None:
-    """The same for what a ledger holds; None where an entry was not of the plan's coins."""
+def amplified_by(plan: PrivacyPlan, events: Sequence[Mapping[str, Any]], *, secret: bool) -> Amplified | None:
+    """The same for what a ledger holds; None where an entry was not of the plan's coins, or any were seeded.
+
+    secret: whether noise and coins were to come from the operating system.
+    """
     updates = [event for event in events if event["kind"] == "update"]
     if plan.cohort_rate is None or any(event.get("cohort_rate") != plan.cohort_rate for event in updates):
+        return None
+    if not (secret and all(event["guarantee"] for event in updates)):
         return None
     attempts = {event["token"] for event in updates}
     rounds = {event["round"] for event in updates}

@@ -34,7 +34,7 @@ def privacy_statement(
     if plan is None:
         return dict(NOT_PRIVATE)
     spendings, most = set(spending_by_client(events).values()), max(participations(events).values(), default=0)
-    coins = amplified_by(plan, events)
+    coins = amplified_by(plan, events, secret=system_noise)
     if plan.cohort_rate is not None:
         most = max(most, min(plan.limits.cap, sum(event["kind"] == "update" for event in events)))
         spendings.add(composed(plan.spends(most)))

@@ -155,5 +155,14 @@ def test_the_headline_stays_that_of_known_participations() -> None:
 
 def test_rounds_that_were_drawn_by_other_coins_have_no_figure() -> None:
     plan = of_coins(0.1)
-    assert amplified_by(plan, entries(replace(plan, cohort_rate=0.2), [[1]])) is None
-    assert amplified_by(plan, entries(replace(plan, cohort_rate=None), [[1]])) is None
+    assert amplified_by(plan, entries(replace(plan, cohort_rate=0.2), [[1]]), secret=True) is None
+    assert amplified_by(plan, entries(replace(plan, cohort_rate=None), [[1]]), secret=True) is None
+
+
+def test_coins_that_a_seed_gives_are_worth_nothing() -> None:
+    plan = of_coins(0.1)
+    seeded = [event | {"guarantee": False} for event in entries(plan, [[1]])]
+    assert amplified_by(plan, entries(plan, [[1]]), secret=True) is not None
+    assert amplified_by(plan, entries(plan, [[1]]), secret=False) is None
+    assert amplified_by(plan, seeded, secret=True) is None
+    assert "amplified" not in privacy_statement(plan, seeded, system_noise=False)

@@ -212,10 +212,10 @@ def test_coins_are_worth_something_only_where_everybody_could_have_been_drawn(
     tmp_path: Path, pattern: str, claims: bool
 ) -> None:
     federation = {"cohort": 3, "rounds": 3, "sampling_rate": 0.1, "timeout": 300.0}
-    scenario = a_scenario("central", federation=federation, availability=PATCHY[pattern])
+    scenario = a_scenario("central", federation=federation, availability=PATCHY[pattern], privacy={"noise": "system"})
     _, folder = trained(tmp_path, scenario, "cohort")
     plan = plan_of(scenario)
-    stated = privacy_statement(plan, read_events(folder.ledger), system_noise=False)
+    stated = privacy_statement(plan, read_events(folder.ledger), system_noise=True)
     assert ("amplified" in stated) == claims
     # Whatever the coins are worth, the headline is of known participations.
     fixed = replace(scenario, federation=replace(scenario.federation, sampling_rate=None))

@@ -151,7 +151,7 @@ def _least(evidence: Evidence, plan: PrivacyPlan) -> int | None:
 def sampling(evidence: Evidence, plan: PrivacyPlan) -> Facts:
     """Who took part: what the accounting claims of it, and what happened."""
     scenario, taken = evidence.scenario, participations(evidence.events)
-    coins = amplified_by(plan, evidence.events)
+    coins = amplified_by(plan, evidence.events, secret=evidence.scenario.privacy.noise == "system")
     return {
         "claimed": plan.sampling_text(),
         "actual": _drawn(evidence),

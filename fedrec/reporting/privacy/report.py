@@ -202,7 +202,8 @@ def _check_statements(evidence: Evidence, plan: PrivacyPlan) -> None:
                 f"{name} states epsilon {claimed}, and its ledger gives {epsilon_text(spent)} up to there. "
                 "Do not publish either; report it as a fault."
             )
-        _check_amplified(name, number(part(privacy, "amplified").get("epsilon")), amplified_by(plan, events))
+        coins = amplified_by(plan, events, secret=evidence.scenario.privacy.noise == "system")
+        _check_amplified(name, number(part(privacy, "amplified").get("epsilon")), coins)
         if privacy.get("guarantee") and not all(event["guarantee"] for event in events):
             raise VerificationError(f"{name} claims a guarantee, and its ledger holds noise that was seeded.")
 
