@@ -37,6 +37,9 @@ def simulate(
     device: Annotated[
         str, typer.Option(help="Where the cohort engine computes: cpu, cuda or another torch device.")
     ] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="Of the cohort engine's products with the catalogue: float32 or bf16.")
+    ] = "float32",
     profile: Annotated[
         Path | None, typer.Option(help="Write how long the stages of its rounds took: a trace for ui.perfetto.dev.")
     ] = None,
@@ -46,8 +49,8 @@ def simulate(
     if is_study(scenario):
         if profile:
             raise ConfigError("--profile is of one run. Leave it out, or give a scenario in place of a study.")
-        if device != "cpu":
-            raise ConfigError("--device is of one run. Set study.devices in the study.")
+        if (device, precision) != ("cpu", "float32"):
+            raise ConfigError("--device and --precision are of one run. Set study.devices in the study.")
         run_study(StudyRequest(scenario, data, tuple(overrides or ()), out, engine, final), as_json=as_json)
         return
     engine = engine or "flower"
@@ -71,7 +74,7 @@ def simulate(
         final=final,
         command=shlex.join(["fedrec", *sys.argv[1:]]),
     )
-    engine_of = engine_named(engine, device=device)
+    engine_of = engine_named(engine, device=device, precision=precision)
     with measured() if profile else nullcontext() as stages, progress_bars() as watch:
         result = run(request, engine_of=engine_of, watch=watch)
     if as_json:

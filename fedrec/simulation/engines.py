@@ -26,9 +26,11 @@ EngineOf = Callable[[Workbench, RunFolder], AbstractContextManager[Simulated]]
 
 
 @contextmanager
-def cohort_engine(workbench: Workbench, folder: RunFolder, *, device: str = "cpu") -> Iterator[Simulated]:
+def cohort_engine(
+    workbench: Workbench, folder: RunFolder, *, device: str = "cpu", products: torch.dtype | None = None
+) -> Iterator[Simulated]:
     """All clients of a round in batched computations."""
-    with closing(CohortEngine(workbench, folder, device=device)) as engine:
+    with closing(CohortEngine(workbench, folder, device=device, products=products)) as engine:
         yield engine
 
 
@@ -87,20 +89,28 @@ def _require_own_ledgers(folder: RunFolder) -> None:
         )
 
 
-def engine_named(name: str, *, device: str = "cpu") -> EngineOf:
-    """The engine of a name, on a torch device; raises ConfigError where there is no such engine or device."""
+def engine_named(name: str, *, device: str = "cpu", precision: str = "float32") -> EngineOf:
+    """The engine of a name, on a torch device; precision: of products with the catalogue, float32 or bf16.
+
+    Raises ConfigError where there is no such engine, device or precision.
+    """
     if name not in ENGINES:
         raise ConfigError(f"There is no engine `{name}`. Choose flower, reference or cohort.")
-    if device == "cpu":
+    if precision not in _PRODUCTS:
+        raise ConfigError(f"There is no precision `{precision}`. Choose float32 or bf16.")
+    if (device, precision) == ("cpu", "float32"):
         return ENGINES[name]
     if name != "cohort":
-        raise ConfigError(f"The engine `{name}` computes on the cpu, not on `{device}`. Use --engine cohort.")
+        raise ConfigError(
+            f"The engine `{name}` computes on the cpu in float32, not on `{device}` in {precision}. "
+            "Use --engine cohort."
+        )
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         # What torch says of a device that is missing differs from build to build, and takes many lines.
         raise ConfigError(f"torch computes on no `{device}` here. Use cpu, or a build of torch for it.") from None
-    return partial(cohort_engine, device=device)
+    return partial(cohort_engine, device=device, products=_PRODUCTS[precision])
 
 
 def name_of(engine_of: EngineOf) -> str:
@@ -109,4 +119,5 @@ def name_of(engine_of: EngineOf) -> str:
     return next((name for name, each in ENGINES.items() if each is plain), "")
 
 
+_PRODUCTS = {"float32": None, "bf16": torch.bfloat16}
 ENGINES: Mapping[str, EngineOf] = {"flower": flower_engine, "reference": reference_engine, "cohort": cohort_engine}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fedrec.data.sequences import Ints
-from fedrec.errors import FedrecError, RefusedError, UnsafeUpdateError
+from fedrec.errors import ConfigError, FedrecError, RefusedError, UnsafeUpdateError
 from fedrec.privacy.randomness import RandomSource, noise_source
 from fedrec.privacy.statement import composed_epsilon
 from fedrec.secagg.masks import Words, word_type
@@ -34,17 +34,29 @@ _PACKED = 4096
 class CohortEngine:
     """The clients of a simulation. Close it at the end of the run: it holds their ledger.
 
-    Raises ConfigError for a model that it cannot train, RefusedError for a run that another engine began.
+    products: precision of products with the catalogue, `dtype` if None; whatever is clipped and noised is `dtype`.
+    Raises ConfigError for a model or a mode that it cannot train so, RefusedError for a run that another engine began.
     """
 
     def __init__(
-        self, workbench: Workbench, folder: RunFolder, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+        self,
+        workbench: Workbench,
+        folder: RunFolder,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        products: torch.dtype | None = None,
     ) -> None:
         scenario = workbench.scenario
+        if products is not None and scenario.privacy.mode == "local":
+            raise ConfigError(
+                'privacy.mode = "local" clips gradients by products, which have to be as exact as the noise assumes. '
+                "Use --precision float32."
+            )
         oldest = scenario.model.window + max(MOST_ENTRIES, scenario.training.positions)
         self._workbench = workbench
         self._learner = TorchLearner(workbench.model)
-        self._model = CohortModel.of(workbench.model, oldest=oldest, dtype=dtype, device=device)
+        self._model = CohortModel.of(workbench.model, oldest=oldest, dtype=dtype, device=device, products=products)
         self._records = CohortRecords(folder, clients=len(workbench.members))
         self._workers: Executor = ThreadPoolExecutor(torch.get_num_threads())
 

@@ -78,7 +78,7 @@ class Side:
         marked = self._marked(right)
         if self.slopes is None or self.rows is None:
             return self.left.mT @ marked
-        return torch.baddbmm((right.mT @ self.slopes) @ self.rows, marked.mT, self.left).mT
+        return torch.baddbmm(_times(right.mT @ self.slopes, self.rows), marked.mT, self.left).mT
 
     def _marked(self, right: Tensor) -> Tensor:
         """`right` by the places and marks of `left`."""
@@ -105,7 +105,10 @@ class Pass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortModel:
-    """The frozen model. vectors: (N + T, d), items and query texts. items: (N, d). bases: the `a` of each module.
+    """The frozen model.
+
+    vectors: (N + T, d), items and query texts. items: (N, d); factors: the same in the precision in which updates are
+    multiplied with them. bases: the `a` of each module.
 
     projected: the vectors in the basis of each module that reads the taste, where it is frozen: a decayed sum of
     projections is the projection of the sum. asked, liked: (ages,) what an entry counts in the query, and in the taste.
@@ -113,6 +116,7 @@ class CohortModel:
 
     vectors: Tensor
     items: Tensor
+    factors: Tensor
     prior: Tensor
     scale: float
     asked: Tensor
@@ -122,8 +126,19 @@ class CohortModel:
     layout: Layout
 
     @classmethod
-    def of(cls, model: AdaptedModel, *, oldest: int, dtype: torch.dtype, device: str) -> "CohortModel":
-        """A model's arithmetic; raises ConfigError for a tower that is not linear. oldest: age of an entry."""
+    def of(
+        cls,
+        model: AdaptedModel,
+        *,
+        oldest: int,
+        dtype: torch.dtype,
+        device: str,
+        products: torch.dtype | None = None,
+    ) -> "CohortModel":
+        """A model's arithmetic; raises ConfigError for a tower that is not linear.
+
+        oldest: age of an entry. products: precision of products with the catalogue, `dtype` if None.
+        """
         base, tower = model.base, model.base.tower
         if not isinstance(tower, LinearTower):
             raise ConfigError('The cohort engine trains the linear tower. Use --engine flower with model.tower "text".')
@@ -135,10 +150,11 @@ class CohortModel:
         powers = torch.tensor(tower.decays, dtype=torch.float64)[:, None] ** ages
         bases = {module_of(name): on(value) for name, value in model.peft.named_parameters() if ".lora_A." in name}
         trained = {module_of(name) for name in model.layout.names if ".lora_A." in name}
-        vectors = on(tower.vectors)
+        vectors, items = on(tower.vectors), on(_weight_of(base.items))
         return cls(
             vectors=vectors,
-            items=on(_weight_of(base.items)),
+            items=items,
+            factors=items if products is None else items.to(products),
             prior=on(base.prior),
             scale=base.scale,
             asked=on(base.scale * (tower.weights.double() @ powers)),
@@ -180,7 +196,7 @@ class CohortModel:
         """The gradient of each unit's loss, by the name of each trained tensor; None of a tensor that no head reads."""
         given = self.forward(batch, adapter)
         outputs: dict[str, Tensor] = {}
-        rows = self.items if negatives is None else self.items[negatives]
+        rows = self.factors if negatives is None else self.factors[negatives]
         apart = bool(heads.get("next_item")) and self._is_left_apart(given)
         if apart and not (heads.keys() - {"next_item"} or "items" in given.loras):
             # The commonest recipe, in the fewest passes over memory.
@@ -199,7 +215,7 @@ class CohortModel:
             if apart:
                 left_apart = slopes
             else:
-                wanted.add_(slopes @ rows)
+                wanted.add_(_times(slopes, rows))
         if weight := heads.get("intent"):
             outputs["intent_proj"] = weight * self._intent(batch, given, targets)
             wanted = wanted + outputs["intent_proj"]
@@ -291,7 +307,7 @@ class CohortModel:
 
     def _all_scores(self, given: Pass) -> Tensor:
         """(E, P, N + 1), the last of them free."""
-        scores = self._scores(given.query, self.items, self.prior)
+        scores = self._scores(given.query, self.factors, self.prior)
         if lora := given.loras.get("items"):
             scores[..., :-1] += given.lows["items"] @ lora.b.mT
         return scores
@@ -300,7 +316,10 @@ class CohortModel:
     def _scores(query: Tensor, rows: Tensor, prior: Tensor) -> Tensor:
         """(E, P, S + 1) the scores of S vectors, and room for one more."""
         scores = query.new_empty((*query.shape[:2], len(rows) + 1))
-        torch.addmm(prior, query.flatten(0, 1), rows.T, out=scores.flatten(0, 1)[:, :-1])
+        if rows.dtype == query.dtype:
+            torch.addmm(prior, query.flatten(0, 1), rows.T, out=scores.flatten(0, 1)[:, :-1])
+        else:
+            torch.add(_times(query, rows.T), prior, out=scores[..., :-1])
         return scores
 
     def _leave_out_own_(self, scores: Tensor, batch: Padded, rows: Tensor | None) -> None:
@@ -312,6 +331,11 @@ class CohortModel:
             places = place[batch.own]
         units, which = (places < scores.shape[-1] - 1).nonzero(as_tuple=True)
         scores[units, :, places[units, which]] = -torch.inf
+
+
+def _times(left: Tensor, right: Tensor) -> Tensor:
+    """The product in the precision of `right`, told in that of `left`."""
+    return (left.to(right.dtype) @ right).to(left.dtype)
 
 
 def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:

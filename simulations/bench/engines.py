@@ -24,9 +24,9 @@ from engines_worker import started
 REPOSITORY = Path(__file__).parents[2]
 # Turns of each engine at each kind of work.
 QUICK, WHOLE = {"light": 2, "heavy": 1}, {"light": 20, "heavy": 11}
-# The same with what clients pay written to the disk, as a simulation has it: beside the comparison, as the others keep
-# no ledger, and less often.
-ASIDE = ("cohort_files", "reference_files")
+# The same with what clients pay written to the disk, as a simulation has it, and with products in half the precision:
+# beside the comparison, as the others keep no ledger and compute in float32, and less often.
+ASIDE = ("cohort_files", "reference_files", "cohort_bf16")
 # Those that can be looked into; what Flower's and pfl's clients compute is the `product` process's count of the work.
 COUNTED = ("product", "cohort", "reference")
 # A quick run tries one setting of each, which has been the better one or near it.
@@ -50,7 +50,7 @@ def main() -> None:
         return
     tried = [name for engine in options.only for name in SETTINGS[engine] if not options.quick or name in TRIED_QUICKLY]
     if not options.quick:
-        tried += [name for name in ASIDE if name.removesuffix("_files") in options.only]
+        tried += [name for name in ASIDE if name.partition("_")[0] in options.only]
     report = measured(QUICK if options.quick else WHOLE, tried=tried, device=options.device)
     print(json.dumps(report, indent=2) if options.json else text(report))
 
@@ -78,7 +78,7 @@ def measured(turns: dict[str, int], *, tried: Sequence[str], device: str = "cpu"
             (kind, name): np.load(Path(scratch) / f"{kind}-{name}.npy")
             for kind in turns
             for name in workers
-            if name not in ("product", *ASIDE)
+            if not name.endswith(("product", "_files"))
         }
     return Measured(workers=workers, turns=turns, flop=flop, sums=sums, left_out=left_out, device=device).report()
 
@@ -163,6 +163,12 @@ def _cohort_files(_: Path, device: str) -> Any:
     return Rounds(cohort(device), files=True).turn
 
 
+def _cohort_bf16(_: Path, device: str) -> Any:
+    from engines_world import Rounds, cohort_bf16
+
+    return Rounds(cohort_bf16(device)).turn
+
+
 def _reference(_: Path, __: str) -> Any:
     from engines_world import Rounds, reference
 
@@ -184,6 +190,7 @@ def _product(world: Path, device: str) -> Any:
 _TURNS: dict[str, Callable[[Path, str], Any]] = {
     "cohort": _cohort,
     "cohort_files": _cohort_files,
+    "cohort_bf16": _cohort_bf16,
     "reference": _reference,
     "reference_files": _reference_files,
     "product": _product,

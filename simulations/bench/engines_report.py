@@ -19,6 +19,7 @@ SETTINGS = {
     "flower_ray": ("flower_ray",),
     "pfl": ("pfl_1", "pfl_2"),
 }
+BF16 = "cohort_bf16"
 _SHORT = {"flower_ray": "ray", "pfl": "pfl", "reference": "reference"}
 _Rates = dict[str, dict[str, float]]
 
@@ -67,6 +68,7 @@ class Measured:
                 },
                 "peak_mib": {name: worker.peak_mib for name, worker in self.workers.items() if name != "product"},
                 "max_difference": self._max_difference(),
+                "bf16_difference": self._bf16_difference(),
                 "largest_of_the_sum": {kind: float(np.abs(total).max()) for (kind, _), total in self.sums.items()},
                 "left_out": dict(self.left_out),
             },
@@ -121,7 +123,19 @@ class Measured:
         """Of any engine's sum to the reference engine's."""
         if not any(name == "reference" for _, name in self.sums):
             return None
-        return max(float(np.abs(total - self.sums[kind, "reference"]).max()) for (kind, _), total in self.sums.items())
+        return max(
+            float(np.abs(total - self.sums[kind, "reference"]).max())
+            for (kind, name), total in self.sums.items()
+            if name != BF16
+        )
+
+    def _bf16_difference(self) -> dict[str, float]:
+        """Of the sum with products in bf16 to the cohort engine's own, by the norm of that, of each kind."""
+        return {
+            kind: float(np.linalg.norm(total - self.sums[kind, "cohort"]) / np.linalg.norm(self.sums[kind, "cohort"]))
+            for (kind, name), total in self.sums.items()
+            if name == BF16
+        }
 
     def _ratios(self, rates: _Rates, product: float) -> dict[str, float]:
         """Of the cohort engine to the others, and to what the arithmetic allows of the work and of its own products."""

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from engines_model import (
     CLIP_NORM,
     COHORT,
@@ -177,6 +178,11 @@ def reference(bench: Workbench, folder: RunFolder) -> Engine:
 def cohort(device: str) -> EngineOf:
     """All clients at once, on a torch device."""
     return lambda bench, folder: CohortEngine(bench, folder, device=device)
+
+
+def cohort_bf16(device: str) -> EngineOf:
+    """The same with products of the catalogue in bf16."""
+    return lambda bench, folder: CohortEngine(bench, folder, device=device, products=torch.bfloat16)
 
 
 @contextmanager

@@ -31,3 +31,11 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(device: str) -> None:
 def test_only_the_cohort_engine_computes_elsewhere() -> None:
     with pytest.raises(ConfigError, match="--engine cohort"):
         engine_named("flower", device="cuda" if torch.cuda.is_available() else "cpu:0")
+
+
+def test_a_precision_is_of_the_cohort_engine_and_has_a_name() -> None:
+    assert name_of(engine_named("cohort", precision="bf16")) == "cohort"
+    with pytest.raises(ConfigError, match="no precision `half`"):
+        engine_named("cohort", precision="half")
+    with pytest.raises(ConfigError, match="--engine cohort"):
+        engine_named("reference", precision="bf16")

@@ -9,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrec.errors import RefusedError
+from fedrec.errors import ConfigError, RefusedError
 from fedrec.privacy.ledger import read_events
 from fedrec.secagg.planned import ring_of
 from fedrec.simulation.engines import cohort_engine, flower_engine, reference_engine
 from fedrec.training.client import Replies
+from fedrec.training.cohort import CohortEngine
 from fedrec.training.masking import masking_of
 from fedrec.training.packing import pack_units
 from fedrec.training.run_folder import RunFolder
@@ -176,3 +177,31 @@ def test_a_run_goes_on_with_the_kind_of_ledger_that_it_began_with(tmp_path):
     other.client(0).mkdir(parents=True)
     with pytest.raises(RefusedError, match="ledgers of their own"), cohort_engine(workbench, other):
         pass
+
+
+@pytest.mark.slow
+@settings(max_examples=15)
+@given(scenarios().filter(lambda scenario: scenario.privacy.mode != "local"), LENGTHS, st.integers(0, 1_000))
+def test_products_in_half_the_precision_change_little_and_loosen_no_bound(scenario, lengths, seed):
+    workbench = a_workbench(a_population(np.random.default_rng(seed), lengths), scenario)
+    with TemporaryDirectory() as folder:
+        exact, rounded = (
+            CohortEngine(workbench, RunFolder(Path(folder) / name, "", resume=True), products=products)
+            for name, products in (("exact", None), ("rounded", torch.bfloat16))
+        )
+        beside = Beside(workbench=workbench, path=Path(folder))
+        cohort = range(len(workbench.members))
+        ours, theirs = (updates_of(engine, beside.instruction(), cohort) for engine in (rounded, exact))
+        for engine in (exact, rounded):
+            engine.close()
+    assert ours.keys() == theirs.keys()
+    for client, update in ours.items():
+        assert near(update, theirs[client], 0.05)
+        if workbench.plan is not None:
+            assert np.linalg.norm(update.astype(np.float64)) <= workbench.plan.clip_norm * (1 + 1e-6)
+
+
+def test_where_products_are_what_clips_they_are_not_rounded(tmp_path):
+    workbench = a_workbench(a_population(np.random.default_rng(0), [4, 5, 6]), a_scenario("local"))
+    with pytest.raises(ConfigError, match="--precision float32"):
+        CohortEngine(workbench, RunFolder(tmp_path, "", resume=True), products=torch.bfloat16)
