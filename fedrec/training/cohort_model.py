@@ -103,6 +103,14 @@ class Pass:
     inputs: dict[str, Tensor]
 
 
+@dataclass(slots=True)
+class First:
+    """What the first of several local steps leaves to the others. scores: (E, P, S + 1) of it; b: that they are for."""
+
+    scores: Tensor | None = None
+    b: Tensor | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortModel:
     """The frozen model.
@@ -191,16 +199,25 @@ class CohortModel:
         return given
 
     def gradients(
-        self, batch: Padded, adapter: Adapter, *, heads: Mapping[str, float], negatives: Tensor | None
+        self,
+        batch: Padded,
+        adapter: Adapter,
+        *,
+        heads: Mapping[str, float],
+        negatives: Tensor | None,
+        first: First | None = None,
     ) -> dict[str, Side]:
-        """The gradient of each unit's loss, by the name of each trained tensor; None of a tensor that no head reads."""
+        """The gradient of each unit's loss, by the name of each trained tensor; None of a tensor that no head reads.
+
+        first: of the same batch and negatives, where more steps than this one are taken.
+        """
         given = self.forward(batch, adapter)
         outputs: dict[str, Tensor] = {}
         rows = self.factors if negatives is None else self.factors[negatives]
         apart = bool(heads.get("next_item")) and self._is_left_apart(given)
         if apart and not (heads.keys() - {"next_item"} or "items" in given.loras):
             # The commonest recipe, in the fewest passes over memory.
-            slopes, marks = self._next_item(batch, given, heads["next_item"], negatives, rows)
+            slopes, marks = self._next_item(batch, given, heads["next_item"], negatives, rows, first)
             (name,) = self.layout.names
             side = self._side(name, given, given.read)
             return {name: replace(side, slopes=slopes, rows=rows, places=batch.places, marks=marks)}
@@ -270,12 +287,43 @@ class CohortModel:
         return rank * (positions + width) < positions * width
 
     def _next_item(
-        self, batch: Padded, given: Pass, weight: float, negatives: Tensor | None, rows: Tensor
+        self,
+        batch: Padded,
+        given: Pass,
+        weight: float,
+        negatives: Tensor | None,
+        rows: Tensor,
+        first: First | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The gradient of the loss with respect to the others' scores, (E, P, S), and to the target's, (E, P).
 
         negatives: (S,) the others among the catalogue's rows, None for all; rows: (S, d) their vectors.
         """
+        if first is not None and first.scores is not None and first.b is not None:
+            scores = self._moved(first.scores, first.b, batch, given, negatives, rows)
+        else:
+            scores = self._masked_scores(batch, given, negatives, rows)
+            if first is not None:
+                first.scores, first.b = scores, given.loras["history_proj"].b
+        likely = torch.softmax(scores, dim=-1)
+        aimed = weight * batch.aimed
+        likely *= aimed.unsqueeze(-1)
+        return likely[..., :-1], likely[..., -1] - aimed
+
+    def _moved(
+        self, scores: Tensor, b: Tensor, batch: Padded, given: Pass, negatives: Tensor | None, rows: Tensor
+    ) -> Tensor:
+        """(E, P, S + 1) scores for another history_proj from those for `b`, by the low-rank change between them."""
+        change, low = (given.loras["history_proj"].b - b).mT, self.scale * given.lows["history_proj"]
+        more = low @ _times(change, rows.T)
+        if negatives is None:
+            own = more.gather(-1, batch.targets.unsqueeze(-1))
+        else:
+            own = (low @ (change @ given.read.mT)).gather(-1, batch.places.unsqueeze(-1))
+        return scores + torch.cat([more, own], dim=-1)
+
+    def _masked_scores(self, batch: Padded, given: Pass, negatives: Tensor | None, rows: Tensor) -> Tensor:
+        """(E, P, S + 1) the others' scores, minus infinity for a unit's own positives, and the target's."""
         if negatives is not None:
             scores = self._scores(given.query, rows, self.prior[negatives])
             own = (given.query @ given.read.mT).gather(-1, batch.places.unsqueeze(-1)).squeeze(-1)
@@ -285,10 +333,7 @@ class CohortModel:
             scores = self._all_scores(given)
             scores[..., -1] = scores.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1)
             self._leave_out_own_(scores, batch, None)
-        likely = torch.softmax(scores, dim=-1)
-        aimed = weight * batch.aimed
-        likely *= aimed.unsqueeze(-1)
-        return likely[..., :-1], likely[..., -1] - aimed
+        return scores
 
     def _intent(self, batch: Padded, given: Pass, targets: Tensor) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: binary cross-entropy."""

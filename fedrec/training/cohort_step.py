@@ -12,7 +12,7 @@ from fedrec.errors import UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
-from fedrec.training.cohort_model import Adapter, CohortModel, Side
+from fedrec.training.cohort_model import Adapter, CohortModel, First, Side
 from fedrec.training.padding import Padded
 
 # What Opacus adds to a norm before it divides by it.
@@ -34,9 +34,10 @@ class Steps:
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
         shares = (1 / batch.counts.clamp(min=1)).to(self.model.items.dtype)[batch.owner]
-        update = None
+        update, first = None, First() if self.training.steps > 1 else None
         for _ in range(self.training.steps):
-            summed = self._summed(self._sides(batch, update), shares, batch).mul_(-self.training.learning_rate)
+            sides = self._sides(batch, update, first)
+            summed = self._summed(sides, shares, batch).mul_(-self.training.learning_rate)
             update = summed if update is None else update.add_(summed)
         return self._zeros(batch) if update is None else update
 
@@ -47,7 +48,7 @@ class Steps:
         """
         if plan.local is None:
             raise UnsafeUpdateError(f"A plan of mode {plan.mode} has no private steps. Train plainly and clip.")
-        update = self._zeros(batch)
+        update, first = self._zeros(batch), First() if plan.local.steps > 1 else None
         counts = batch.counts.tolist()
         rate = self.training.learning_rate / plan.local.expected_batch
         noise_std = plan.noise_multiplier * plan.clip_norm
@@ -57,7 +58,7 @@ class Steps:
                 for source, count in zip(sources, counts, strict=True)
             ]
             heads = torch.from_numpy(np.concatenate(coins)).to(update)
-            sides = self._sides(batch, update if step else None)
+            sides = self._sides(batch, update if step else None, first)
             norms, sound = self._norms(sides)
             weights = heads * (plan.clip_norm / (norms + _CLIP_MARGIN)).clamp(max=1.0)
             noise = np.stack([self._noise(source, noise_std) for source in sources])
@@ -77,11 +78,11 @@ class Steps:
         """The adapter that everybody starts from."""
         return self._tensors(torch.from_numpy(self.adapter).to(self.model.items))
 
-    def _sides(self, batch: Padded, update: Tensor | None) -> dict[str, Side]:
+    def _sides(self, batch: Padded, update: Tensor | None, first: First | None) -> dict[str, Side]:
         """The gradients of all units at the shared adapter, or at each client's own."""
         flat = torch.from_numpy(self.adapter).to(self.model.items)
         adapter = self._tensors(flat if update is None else (flat + update)[batch.owner])
-        return self.model.gradients(batch, adapter, heads=self.training.heads, negatives=self.negatives)
+        return self.model.gradients(batch, adapter, heads=self.training.heads, negatives=self.negatives, first=first)
 
     def _tensors(self, flat: Tensor) -> Adapter:
         """(..., P) by name and in shape."""

@@ -1,5 +1,6 @@
 """The cohort engine is the reference engine, faster: over modes, ragged histories, empty clients and refusals."""
 
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from fedrec.errors import ConfigError, RefusedError
 from fedrec.privacy.ledger import read_events
@@ -205,3 +207,33 @@ def test_where_products_are_what_clips_they_are_not_rounded(tmp_path):
     workbench = a_workbench(a_population(np.random.default_rng(0), [4, 5, 6]), a_scenario("local"))
     with pytest.raises(ConfigError, match="--precision float32"):
         CohortEngine(workbench, RunFolder(tmp_path, "", resume=True), products=torch.bfloat16)
+
+
+@pytest.mark.parametrize("negatives", [0, 15])
+def test_later_steps_move_the_scores_of_the_first_one_and_do_fewer_products(negatives, tmp_path):
+    training = {"steps": 3, "negatives": negatives, "positions": 8, "learning_rate": 0.5}
+    scenario = a_scenario("none", training=training, adapter={"ranks": {"history_proj": 2}})
+    workbench = a_workbench(a_population(np.random.default_rng(3), [20] * 6), scenario)
+    beside = Beside(workbench=workbench, path=tmp_path)
+
+    def counted(*, remembers):
+        with pytest.MonkeyPatch.context() as patch, beside.cohort(torch.float64) as engine:
+            engine._workers = Here()
+            if not remembers:
+                patch.setattr("fedrec.training.cohort_step.First", lambda: None)
+            with FlopCounterMode(display=False) as counter:
+                found = updates_of(engine, beside.instruction(), range(6))
+        return found, counter.get_total_flops()
+
+    (ours, fewer), (theirs, more) = counted(remembers=True), counted(remembers=False)
+    assert all(near(ours[client], theirs[client], 1e-9) for client in ours)
+    assert fewer < more
+
+
+class Here(Executor):
+    """Work is done where it is asked for, as torch counts in one thread alone."""
+
+    def submit(self, work, /, *given, **named):
+        done = Future()
+        done.set_result(work(*given, **named))
+        return done
