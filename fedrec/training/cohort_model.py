@@ -16,6 +16,7 @@ from fedrec.model.adapter import AdaptedModel
 from fedrec.model.layout import Layout
 from fedrec.model.linear import module_of
 from fedrec.model.recommender import LinearTower
+from fedrec.training.factors import Lora, Side, times
 from fedrec.training.learner import LIST_LENGTH
 from fedrec.training.padding import Padded
 
@@ -24,69 +25,6 @@ Adapter = Mapping[str, Tensor]
 
 # The modules whose input is the summed history.
 _READ_TASTE = frozenset({"history_proj", "intent_proj", "rating_proj"})
-
-
-@dataclass(frozen=True, slots=True)
-class Lora:
-    """A module's factors: a (r, in) and b (out, r), or (E, r, in) and (E, out, r) where each unit has its own."""
-
-    a: Tensor
-    b: Tensor
-
-    def low(self, inputs: Tensor) -> Tensor:
-        """(E, P, r) of (E, P, in)."""
-        return inputs @ self.a.mT
-
-    def pull_back(self, outputs: Tensor) -> Tensor:
-        """(E, P, in): the transposed map of (E, P, out)."""
-        return (outputs @ self.b) @ self.a
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A gradient in its factored form: of unit e it is (left[e] + slopes[e] rows)^T right[e].
-
-    left: (E, P, out), right: (E, P, in). slopes: (E, P, S) and rows: (S, out), left apart where multiplying them
-    with `right` first takes fewer operations, or None. With places and marks, (E, P), `left` is (E, L, out), of
-    entries: that of position p is marks[e, p] times left[e, places[e, p]].
-    """
-
-    left: Tensor
-    right: Tensor
-    slopes: Tensor | None = None
-    rows: Tensor | None = None
-    places: Tensor | None = None
-    marks: Tensor | None = None
-
-    def silenced(self, lost: Tensor) -> "Side":
-        """With zeros for the units of (E,) `lost`: no weight makes nothing of what is not finite."""
-        where = lost[:, None, None]
-        slopes = None if self.slopes is None else self.slopes.masked_fill(where, 0.0)
-        marks = None if self.marks is None else self.marks.masked_fill(where.squeeze(-1), 0.0)
-        left, right = self.left.masked_fill(where, 0.0), self.right.masked_fill(where, 0.0)
-        return replace(self, left=left, right=right, slopes=slopes, marks=marks)
-
-    def square_norms(self) -> Tensor:
-        """(E,) of each unit's gradient, by the products of its positions (Gram) where these are fewer."""
-        positions, out, inner = self.left.shape[1], self.left.shape[2], self.right.shape[2]
-        if self.slopes is None and positions * (out + inner) < out * inner:
-            return ((self.left @ self.left.mT) * (self.right @ self.right.mT)).sum((1, 2))
-        return self.products(self.right).square().sum((1, 2))
-
-    def products(self, right: Tensor) -> Tensor:
-        """(E, out, in) each unit's gradient with `right` in place of its own."""
-        marked = self._marked(right)
-        if self.slopes is None or self.rows is None:
-            return self.left.mT @ marked
-        return torch.baddbmm(_times(right.mT @ self.slopes, self.rows), marked.mT, self.left).mT
-
-    def _marked(self, right: Tensor) -> Tensor:
-        """`right` by the places and marks of `left`."""
-        if self.places is None or self.marks is None:
-            return right
-        marked = right * self.marks.unsqueeze(-1)
-        spread = marked.new_zeros((len(marked), self.left.shape[1], marked.shape[2]))
-        return spread.scatter_add_(1, self.places.unsqueeze(-1).expand_as(marked), marked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +170,7 @@ class CohortModel:
             if apart:
                 left_apart = slopes
             else:
-                wanted.add_(_times(slopes, rows))
+                wanted.add_(times(slopes, rows))
         if weight := heads.get("intent"):
             outputs["intent_proj"] = weight * self._intent(batch, given, targets)
             wanted = wanted + outputs["intent_proj"]
@@ -315,7 +253,7 @@ class CohortModel:
     ) -> Tensor:
         """(E, P, S + 1) scores for another history_proj from those for `b`, by the low-rank change between them."""
         change, low = (given.loras["history_proj"].b - b).mT, self.scale * given.lows["history_proj"]
-        more = low @ _times(change, rows.T)
+        more = low @ times(change, rows.T)
         if negatives is None:
             own = more.gather(-1, batch.targets.unsqueeze(-1))
         else:
@@ -364,7 +302,7 @@ class CohortModel:
         if rows.dtype == query.dtype:
             torch.addmm(prior, query.flatten(0, 1), rows.T, out=scores.flatten(0, 1)[:, :-1])
         else:
-            torch.add(_times(query, rows.T), prior, out=scores[..., :-1])
+            torch.add(times(query, rows.T), prior, out=scores[..., :-1])
         return scores
 
     def _leave_out_own_(self, scores: Tensor, batch: Padded, rows: Tensor | None) -> None:
@@ -376,11 +314,6 @@ class CohortModel:
             places = place[batch.own]
         units, which = (places < scores.shape[-1] - 1).nonzero(as_tuple=True)
         scores[units, :, places[units, which]] = -torch.inf
-
-
-def _times(left: Tensor, right: Tensor) -> Tensor:
-    """The product in the precision of `right`, told in that of `left`."""
-    return (left.to(right.dtype) @ right).to(left.dtype)
 
 
 def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:

@@ -12,7 +12,8 @@ from fedrec.errors import UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
-from fedrec.training.cohort_model import Adapter, CohortModel, First, Side
+from fedrec.training.cohort_model import Adapter, CohortModel, First
+from fedrec.training.factors import Side
 from fedrec.training.padding import Padded
 
 # What Opacus adds to a norm before it divides by it.
