@@ -173,9 +173,14 @@ def _one_thread_each() -> Iterator[int]:
 def _ahead(workers: Executor, work: Sequence[Callable[[], Contributions]], *, most: int) -> Iterator[Contributions]:
     """What the work comes to, in its order; `most` pieces are under way or waiting, and no more is kept."""
     waiting: deque[Future[Contributions]] = deque()
-    for piece in work:
-        waiting.append(workers.submit(piece))
-        if len(waiting) > most:
+    try:
+        for piece in work:
+            waiting.append(workers.submit(piece))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        # Nobody listens any more: what has not begun is not begun.
+        for each in waiting:
+            each.cancel()
