@@ -6,6 +6,7 @@ Equal to the reference engine but for the order of sums; what clients pay stands
 import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,9 +22,9 @@ from fedrec.training.cohort_model import CohortModel
 from fedrec.training.cohort_records import CohortRecords
 from fedrec.training.cohort_round import CohortRound, Contributions
 from fedrec.training.examples import MOST_ENTRIES
+from fedrec.training.histories import Histories, are_few
 from fedrec.training.local import TorchLearner
 from fedrec.training.masking import Masked, MaskedReply, Masking, Pay
-from fedrec.training.packing import pack_units
 from fedrec.training.participant import encoded
 from fedrec.training.run_folder import RunFolder
 from fedrec.training.workbench import Workbench
@@ -183,7 +184,25 @@ class CohortEngine:
                 plan=workbench.plan,
                 instruction=instruction,
                 clients=some,
-                units=pack_units(workbench.split, [workbench.members[client] for client in some], workbench.shape),
+                places=some if self._everybody else np.arange(len(some)),
+                histories=self._everybody or self._histories(some),
                 source_of=source_of,
                 workers=self._workers,
             ).contributions()
+
+    @cached_property
+    def _everybody(self) -> Histories | None:
+        """What all clients train on, where they are few: packed once, and not in every round."""
+        if not are_few(self._workbench.split):
+            return None
+        return self._histories(np.arange(len(self._workbench.members)), keep=True)
+
+    def _histories(self, clients: Ints, *, keep: bool = False) -> Histories:
+        workbench = self._workbench
+        return Histories.of(
+            workbench.split,
+            [workbench.members[client] for client in clients.tolist()],
+            workbench.shape,
+            self._model.padding(workbench.scenario.training.heads),
+            keep=keep,
+        )

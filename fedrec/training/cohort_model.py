@@ -18,7 +18,7 @@ from fedrec.model.linear import module_of
 from fedrec.model.recommender import LinearTower
 from fedrec.training.factors import Lora, Side, times
 from fedrec.training.learner import LIST_LENGTH
-from fedrec.training.padding import Padded
+from fedrec.training.padding import Labels, Padded, Padding
 
 # Trainable tensors by their names in the layout; with a leading axis one for each unit.
 Adapter = Mapping[str, Tensor]
@@ -114,17 +114,21 @@ class CohortModel:
         """The same with the prior that a model has now."""
         return replace(self, prior=model.base.prior.to(self.prior))
 
+    def padding(self, heads: Mapping[str, float]) -> Padding:
+        """How units become what these heads are trained on."""
+        labels = bool(heads.keys() & {"intent", "rating"})
+        return Padding(asked=self.asked, liked=self.liked, items=len(self.items), labels=labels)
+
     def forward(self, batch: Padded, adapter: Adapter) -> Pass:
         """What each position asks for."""
         read = functional.embedding(batch.rows, self.vectors)
-        query = (self.asked[batch.ages] * batch.past) @ read
+        query = batch.asked @ read
         given = Pass(loras=self._loras(adapter), query=query, read=read, lows={}, inputs={})
-        liked = self.liked[batch.ages] * batch.past
         for name in _READ_TASTE & given.loras.keys():
             if name in self.projected:
-                given.lows[name] = liked @ functional.embedding(batch.rows, self.projected[name])
+                given.lows[name] = batch.liked @ functional.embedding(batch.rows, self.projected[name])
             else:
-                given.inputs[name] = liked @ read
+                given.inputs[name] = batch.liked @ read
                 given.lows[name] = given.loras[name].low(given.inputs[name])
         if lora := given.loras.get("history_proj"):
             _add_product_(query, given.lows["history_proj"], self.scale * lora.b.mT)
@@ -171,11 +175,11 @@ class CohortModel:
                 left_apart = slopes
             else:
                 wanted.add_(times(slopes, rows))
-        if weight := heads.get("intent"):
-            outputs["intent_proj"] = weight * self._intent(batch, given, targets)
+        if batch.labels and (weight := heads.get("intent")):
+            outputs["intent_proj"] = weight * self._intent(batch.labels, given, targets)
             wanted = wanted + outputs["intent_proj"]
-        if weight := heads.get("rating"):
-            outputs["rating_proj"] = weight * self._rating(batch, given, targets)
+        if batch.labels and (weight := heads.get("rating")):
+            outputs["rating_proj"] = weight * self._rating(batch.labels, given, targets)
         outputs["item_proj"] = wanted
         if lora := given.loras.get("item_proj"):
             wanted = wanted + lora.pull_back(wanted)
@@ -273,20 +277,20 @@ class CohortModel:
             self._leave_out_own_(scores, batch, None)
         return scores
 
-    def _intent(self, batch: Padded, given: Pass, targets: Tensor) -> Tensor:
+    def _intent(self, labels: Labels, given: Pass, targets: Tensor) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: binary cross-entropy."""
         wanted = given.query
         if lora := given.loras.get("intent_proj"):
             wanted = wanted + given.lows["intent_proj"] @ lora.b.mT
         likely = functional.sigmoid((wanted * targets).sum(-1))
-        return ((likely - batch.intents) * batch.felt).unsqueeze(-1) * targets
+        return ((likely - labels.intents) * labels.felt).unsqueeze(-1) * targets
 
-    def _rating(self, batch: Padded, given: Pass, targets: Tensor) -> Tensor:
+    def _rating(self, labels: Labels, given: Pass, targets: Tensor) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: squared error around the usual rating."""
-        error = batch.usual - batch.ratings
+        error = labels.usual - labels.ratings
         if lora := given.loras.get("rating_proj"):
             error = error + ((given.lows["rating_proj"] @ lora.b.mT) * targets).sum(-1)
-        return (2 * error * batch.rated).unsqueeze(-1) * targets
+        return (2 * error * labels.rated).unsqueeze(-1) * targets
 
     def _all_scores(self, given: Pass) -> Tensor:
         """(E, P, N + 1), the last of them free."""

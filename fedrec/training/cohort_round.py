@@ -21,9 +21,9 @@ from fedrec.training.client import Instruction
 from fedrec.training.cohort_model import CohortModel
 from fedrec.training.cohort_step import Steps
 from fedrec.training.contribution import LARGEST_LOSS
+from fedrec.training.histories import Histories
 from fedrec.training.learner import shared_negatives
-from fedrec.training.packing import Units
-from fedrec.training.padding import Padded, pad
+from fedrec.training.padding import Padded
 
 Rows = npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortRound:
-    """One round's work. clients: who is asked. units: what they train on, owned by places among them.
+    """One round's work. clients: who is asked. places: (C,) where each is among the `histories`.
 
     source_of: a client's randomness of this round, asked for where it noises or masks by itself. workers: as many as
     there are cores.
@@ -55,7 +55,8 @@ class CohortRound:
     plan: PrivacyPlan | None
     instruction: Instruction
     clients: Ints
-    units: Units
+    places: Ints
+    histories: Histories
     source_of: Callable[[int], RandomSource]
     workers: Executor
     _steps: Steps = field(init=False)
@@ -70,19 +71,15 @@ class CohortRound:
 
     def contributions(self) -> Iterator[Contributions]:
         """Of all clients, in an order that packs histories of like length together."""
-        work = [partial(self._block, places) for places in self._blocks()]
+        work = [partial(self._block, which) for which in self._blocks()]
         with _one_thread_each() as threads:
             yield from _ahead(self.workers, work, most=2 * threads)
 
-    def _block(self, places: Ints) -> Contributions:
-        units, clients = _of(self.units, places), self.clients[places]
+    def _block(self, which: Ints) -> Contributions:
+        clients, places = self.clients[which], self.places[which]
         if self.instruction.task == "popularity" and self.plan and self.plan.popularity:
-            return Contributions(clients=clients, rows=self._popularity(units, len(places), self.plan.popularity))
-        model = self.model.items
-        labels = bool(self.training.heads.keys() & {"intent", "rating"})
-        batch = pad(
-            units, clients=len(places), items=len(model), dtype=model.dtype, device=str(model.device), labels=labels
-        )
+            return Contributions(clients=clients, rows=self._popularity(places, self.plan.popularity))
+        batch = self.histories.batch(places)
         if self.plan is None:
             return Contributions(clients=clients, rows=_numpy(self._steps.plain(batch)))
         if self.plan.mode == "central":
@@ -117,25 +114,23 @@ class CohortRound:
         # Four entries of at most 1 have norm at most 2.
         return values.div_(len(METRICS) ** 0.5)
 
-    def _popularity(self, units: Units, clients: int, release: PopularityRelease) -> Rows:
+    def _popularity(self, places: Ints, release: PopularityRelease) -> Rows:
         """(C, N) see `contribution.popularity_vector`; a client has one unit here."""
+        units = self.histories.of_clients(places)
         aimed = np.flatnonzero(units.aims > 0)
         owner = np.repeat(units.owner, np.diff(units.starts))[aimed]
         latest = np.searchsorted(owner, owner, side="right") - np.arange(len(owner)) <= release.items
-        rows = np.zeros((clients, len(self.model.items)), dtype=np.float32)
+        rows = np.zeros((len(places), len(self.model.items)), dtype=np.float32)
         rows[owner[latest], units.targets[aimed[latest]]] = release.items**-0.5
         return rows
 
     def _blocks(self) -> Iterator[Ints]:
-        """Places of clients whose histories are of like length, so many that their tensors stay small."""
-        longest = np.zeros(len(self.clients), dtype=np.int64)
-        np.maximum.at(longest, self.units.owner, np.diff(self.units.starts))
-        counts = np.bincount(self.units.owner, minlength=len(self.clients))
-        scored = self.training.negatives or len(self.model.items)
-        numbers = longest * np.maximum(counts, 1) * (scored + 2 * self.model.items.shape[1])
+        """Which clients' histories are of like length, so many that their tensors stay small."""
+        sizes = self.histories.sizes[self.places]
+        numbers = sizes * ((self.training.negatives or len(self.model.items)) + 2 * self.model.items.shape[1])
         # Something for every worker to do, where there is enough of it.
         most = min(_NUMBERS, max(_FEWEST_NUMBERS, -(-int(numbers.sum()) // torch.get_num_threads())))
-        order = np.argsort(longest, kind="stable")
+        order = np.argsort(sizes, kind="stable")
         first, widest = 0, 0
         for place, wide in enumerate(numbers[order].tolist()):
             widest = max(widest, wide)
@@ -144,15 +139,6 @@ class CohortRound:
                 first, widest = place, wide
         if len(order):
             yield order[first:]
-
-
-def _of(units: Units, places: Ints) -> Units:
-    """The units of some clients, owned by places among those."""
-    begins = np.searchsorted(units.owner, places)
-    counts = np.searchsorted(units.owner, places, side="right") - begins
-    ends = np.cumsum(counts)
-    chosen = np.arange(ends[-1]) + np.repeat(begins - ends + counts, counts)
-    return units.take(chosen, owner=np.repeat(np.arange(len(places)), counts))
 
 
 def _numpy(rows: Tensor) -> Rows:

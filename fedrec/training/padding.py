@@ -1,6 +1,6 @@
 """Units side by side as tensors, padded to the longest of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,54 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Padding:
+    """How units become tensors.
+
+    asked, liked: (ages,) what an entry of an age counts in the query, and in the taste; tensors are made like these.
+    items: size of the catalogue N. labels: whether intents and ratings are asked for.
+    """
+
+    asked: Tensor
+    liked: Tensor
+    items: int
+    labels: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What intents and ratings come to, (E, P) each.
+
+    intents, ratings: 0 without a label. usual: the mean rating so far. felt, rated: each position's part of the mean
+    over its unit's own intents or ratings; 0 where it has none.
+    """
+
+    intents: Tensor
+    ratings: Tensor
+    usual: Tensor
+    felt: Tensor
+    rated: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Padded:
     """E units of C clients; P positions, L entries that are read or aimed at, and M own positives at most.
 
-    owner: (E,) whose each unit is, ascending. rows: (E, L) of the vectors that are read; weights: (E, L).
-    places: (E, P) where among the entries each position's target is.
-    ages: (E, P, L) how long before a position an entry was; past: (E, P, L) its weight there, 0 for what is to come.
-    targets, usual: (E, P). intents, ratings: (E, P), 0 without a label. aimed, felt, rated: (E, P) each position's
-    part of the mean over its unit's own targets, intents or ratings; 0 where it has none. own: (E, M), N for none.
+    owner: (E,) whose each unit is, ascending. rows: (E, L) of the vectors that are read. asked, liked: (E, P, L) what
+    an entry counts in the query of a position, and in its taste; 0 for what is to come. places: (E, P) where among the
+    entries each position's target is. targets: (E, P). aimed: (E, P) each position's part of the mean over its unit's
+    targets; 0 where it is none. own: (E, M), N for none. labels: None where nobody asked for them.
     """
 
     clients: int
     owner: Tensor
     rows: Tensor
+    asked: Tensor
+    liked: Tensor
     places: Tensor
-    ages: Tensor
-    past: Tensor
     targets: Tensor
-    usual: Tensor
-    intents: Tensor
-    ratings: Tensor
     aimed: Tensor
-    felt: Tensor
-    rated: Tensor
     own: Tensor
+    labels: Labels | None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,12 +78,34 @@ class Padded:
             return values
         return values.new_zeros((self.clients, *values.shape[1:])).index_add_(0, self.owner, values)
 
+    def take(self, units: Ints, *, owner: Ints, clients: int, widths: tuple[int, int, int]) -> "Padded":
+        """Some units. owner: (E,) of each of them. widths: their most positions, entries and own positives."""
+        where = torch.from_numpy(units).to(self.rows.device)
+        positions, entries, own = widths
 
-def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: str, labels: bool = True) -> Padded:
-    """Units whose owners are 0 to `clients` - 1 as tensors.
+        def some(values: Tensor, *widths: int) -> Tensor:
+            for axis, width in enumerate(widths, start=1):
+                values = values.narrow(axis, 0, width)
+            return values.index_select(0, where)
 
-    items: size of the catalogue N. labels: whether intents and ratings are asked for; without, there are none.
-    """
+        known = self.labels
+        labels = known and Labels(**{each.name: some(getattr(known, each.name), positions) for each in fields(known)})
+        return Padded(
+            clients=clients,
+            owner=torch.from_numpy(owner).to(where.device),
+            rows=some(self.rows, entries),
+            asked=some(self.asked, positions, entries),
+            liked=some(self.liked, positions, entries),
+            places=some(self.places, positions),
+            targets=some(self.targets, positions),
+            aimed=some(self.aimed, positions),
+            own=some(self.own, own),
+            labels=labels,
+        )
+
+
+def pad(units: Units, padding: Padding, *, clients: int) -> Padded:
+    """Units whose owners are 0 to `clients` - 1 as tensors."""
     rows, weights = _spread(units.rows, units.reads), _spread(units.weights, units.reads)
     positions = _spread(units.positions, units.starts)
     # An entry that says nothing about the taste must not age the ones that do.
@@ -69,35 +115,33 @@ def pad(units: Units, *, clients: int, items: int, dtype: torch.dtype, device: s
     past = np.where(np.arange(rows.shape[1]) < positions[:, :, None], weights[:, None, :], 0.0)
 
     def real(values: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device=device, dtype=dtype)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(padding.asked)
 
     def whole(values: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(device)
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64)).to(padding.asked.device)
 
-    none = torch.zeros((), dtype=dtype, device=device).expand(positions.shape)
+    aged, counted = whole(ages), real(past)
     return Padded(
         clients=clients,
         owner=whole(units.owner),
         rows=whole(rows),
+        asked=padding.asked[aged] * counted,
+        liked=padding.liked[aged] * counted,
         places=whole(positions),
-        ages=whole(ages),
-        past=real(past),
         targets=whole(_spread(units.targets, units.starts)),
         aimed=real(_parts(_spread(units.aims, units.starts) > 0)),
-        own=whole(_spread(units.own, units.owns, fill=items)),
-        **{name: real(values) if labels else none for name, values in _labels(units, asked=labels).items()},
+        own=whole(_spread(units.own, units.owns, fill=padding.items)),
+        labels=Labels(**{name: real(values) for name, values in _labels(units).items()}) if padding.labels else None,
     )
 
 
-def _labels(units: Units, *, asked: bool) -> dict[str, Array]:
-    """What intents and ratings come to, (E, P) each; their names alone where nobody asked for them."""
-    if not asked:
-        return dict.fromkeys(("usual", "intents", "ratings", "felt", "rated"), np.zeros(0))
+def _labels(units: Units) -> dict[str, Array]:
+    """See `Labels`."""
     intents, ratings = (_spread(each, units.starts, fill=np.nan) for each in (units.intents, units.ratings))
     return {
-        "usual": _spread(units.usual, units.starts),
         "intents": np.nan_to_num(intents),
         "ratings": np.nan_to_num(ratings),
+        "usual": _spread(units.usual, units.starts),
         "felt": _parts(~np.isnan(intents)),
         "rated": _parts(~np.isnan(ratings)),
     }
