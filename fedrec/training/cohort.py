@@ -89,13 +89,14 @@ class CohortEngine:
         yield from (Reply(client=client, code="BudgetError") for client in sorted({*cohort} - {*willing.tolist()}))
         attempts = self._paid(instruction, willing)
         for made in self._contributions(instruction, willing):
-            sound = np.isfinite(made.rows).all(axis=1)
-            for client in made.clients[~sound].tolist():
-                yield Reply(client=client, code=UnsafeUpdateError.__name__)
-            clients = made.clients[sound]
-            yield Replies(
-                clients=clients, updates=made.rows[sound], attempts=attempts[np.searchsorted(willing, clients)]
-            )
+            clients, rows = made.clients, made.rows
+            sound = np.isfinite(rows).all(axis=1)
+            if not sound.all():
+                yield from (
+                    Reply(client=client, code=UnsafeUpdateError.__name__) for client in clients[~sound].tolist()
+                )
+                clients, rows = clients[sound], rows[sound]
+            yield Replies(clients=clients, updates=rows, attempts=attempts[np.searchsorted(willing, clients)])
 
     def aggregate(
         self,

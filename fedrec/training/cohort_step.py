@@ -34,11 +34,11 @@ class Steps:
 
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
-        shares = (1 / batch.counts.clamp(min=1)).to(self.model.items.dtype)[batch.owner]
+        shares = (-self.training.learning_rate / batch.counts.clamp(min=1)).to(self.model.items.dtype)[batch.owner]
         update, first = None, First() if self.training.steps > 1 else None
         for _ in range(self.training.steps):
             sides = self._sides(batch, update, first)
-            summed = self._summed(sides, shares, batch).mul_(-self.training.learning_rate)
+            summed = self._summed(sides, shares, batch)
             update = summed if update is None else update.add_(summed)
         return self._zeros(batch) if update is None else update
 

@@ -58,7 +58,7 @@ class Side:
         marked = self._marked(right)
         if self.slopes is None or self.rows is None:
             return self.left.mT @ marked
-        return torch.baddbmm(times(right.mT @ self.slopes, self.rows), marked.mT, self.left).mT
+        return torch.baddbmm(times(right.mT @ self.slopes, self.rows).mT, self.left.mT, marked)
 
     def _marked(self, right: Tensor) -> Tensor:
         """`right` by the places and marks of `left`."""
