@@ -57,7 +57,14 @@ class CohortEngine:
         oldest = scenario.model.window + max(MOST_ENTRIES, scenario.training.positions)
         self._workbench = workbench
         self._learner = TorchLearner(workbench.model)
-        self._model = CohortModel.of(workbench.model, oldest=oldest, dtype=dtype, device=device, products=products)
+        self._model = CohortModel.of(
+            workbench.model,
+            oldest=oldest,
+            dtype=dtype,
+            device=device,
+            products=products,
+            sampled=bool(scenario.training.negatives),
+        )
         self._records = CohortRecords(folder, clients=len(workbench.members))
         self._workers: Executor = ThreadPoolExecutor(torch.get_num_threads())
 

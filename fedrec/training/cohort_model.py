@@ -19,6 +19,7 @@ from fedrec.model.recommender import LinearTower
 from fedrec.training.factors import Lora, Side, times
 from fedrec.training.learner import LIST_LENGTH
 from fedrec.training.padding import Labels, Padded, Padding
+from fedrec.training.scoring import Asking, Catalogue, First, Others, leave_out_own_, scores_of
 
 # Trainable tensors by their names in the layout; with a leading axis one for each unit.
 Adapter = Mapping[str, Tensor]
@@ -29,40 +30,26 @@ _READ_TASTE = frozenset({"history_proj", "intent_proj", "rating_proj"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """A forward pass. query: (E, P, d). read: (E, L, d) the vectors of the entries.
+    """A forward pass.
 
     lows: what each module reads, (E, P, r) in its own basis; inputs: (E, P, d) the same where the basis is trained.
     """
 
     loras: Mapping[str, Lora]
-    query: Tensor
-    read: Tensor
+    asking: Asking
     lows: dict[str, Tensor]
     inputs: dict[str, Tensor]
 
 
-@dataclass(slots=True)
-class First:
-    """What the first of several local steps leaves to the others. scores: (E, P, S + 1) of it; b: that they are for."""
-
-    scores: Tensor | None = None
-    b: Tensor | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CohortModel:
-    """The frozen model.
-
-    vectors: (N + T, d), items and query texts. items: (N, d); factors: the same in the precision in which updates are
-    multiplied with them. bases: the `a` of each module.
+    """The frozen model. prior: (N,). bases: the `a` of each module.
 
     projected: the vectors in the basis of each module that reads the taste, where it is frozen: a decayed sum of
     projections is the projection of the sum. asked, liked: (ages,) what an entry counts in the query, and in the taste.
     """
 
-    vectors: Tensor
-    items: Tensor
-    factors: Tensor
+    catalogue: Catalogue
     prior: Tensor
     scale: float
     asked: Tensor
@@ -80,10 +67,12 @@ class CohortModel:
         dtype: torch.dtype,
         device: str,
         products: torch.dtype | None = None,
+        sampled: bool = False,
     ) -> "CohortModel":
         """A model's arithmetic; raises ConfigError for a tower that is not linear.
 
-        oldest: age of an entry. products: precision of products with the catalogue, `dtype` if None.
+        oldest: age of an entry. products: precision of products with the catalogue, `dtype` if None. sampled: whether
+        losses are against a few items.
         """
         base, tower = model.base, model.base.tower
         if not isinstance(tower, LinearTower):
@@ -97,10 +86,9 @@ class CohortModel:
         bases = {module_of(name): on(value) for name, value in model.peft.named_parameters() if ".lora_A." in name}
         trained = {module_of(name) for name in model.layout.names if ".lora_A." in name}
         vectors, items = on(tower.vectors), on(_weight_of(base.items))
+        rank = sum(len(a) for a in bases.values())
         return cls(
-            vectors=vectors,
-            items=items,
-            factors=items if products is None else items.to(products),
+            catalogue=Catalogue.of(vectors, items, products=products, keep=not sampled and 2 * rank <= items.shape[1]),
             prior=on(base.prior),
             scale=base.scale,
             asked=on(base.scale * (tower.weights.double() @ powers)),
@@ -114,6 +102,15 @@ class CohortModel:
         """The same with the prior that a model has now."""
         return replace(self, prior=model.base.prior.to(self.prior))
 
+    @property
+    def items(self) -> Tensor:
+        """(N, d) vectors."""
+        return self.catalogue.items
+
+    def others(self, negatives: Tensor | None) -> Others:
+        """What losses set against a target: some rows of the catalogue, (S,), or all."""
+        return self.catalogue.others(negatives, self.prior)
+
     def padding(self, heads: Mapping[str, float]) -> Padding:
         """How units become what these heads are trained on."""
         labels = bool(heads.keys() & {"intent", "rating"})
@@ -121,24 +118,25 @@ class CohortModel:
 
     def forward(self, batch: Padded, adapter: Adapter) -> Pass:
         """What each position asks for."""
-        read = functional.embedding(batch.rows, self.vectors)
-        query = batch.asked @ read
-        given = Pass(loras=self._loras(adapter), query=query, read=read, lows={}, inputs={})
-        for name in _READ_TASTE & given.loras.keys():
+        loras, lows, inputs = self._loras(adapter), dict[str, Tensor](), dict[str, Tensor]()
+        read = functional.embedding(batch.rows, self.catalogue.vectors)
+        for name in _READ_TASTE & loras.keys():
             if name in self.projected:
-                given.lows[name] = batch.liked @ functional.embedding(batch.rows, self.projected[name])
+                lows[name] = batch.liked @ functional.embedding(batch.rows, self.projected[name])
             else:
-                given.inputs[name] = batch.liked @ read
-                given.lows[name] = given.loras[name].low(given.inputs[name])
-        if lora := given.loras.get("history_proj"):
-            _add_product_(query, given.lows["history_proj"], self.scale * lora.b.mT)
+                inputs[name] = batch.liked @ read
+                lows[name] = loras[name].low(inputs[name])
+        asking = Asking(batch=batch, read=read, added=())
+        if lora := loras.get("history_proj"):
+            asking = replace(asking, added=[(self.scale * lows["history_proj"], lora.b)])
         for name in ("item_proj", "items"):
-            if lora := given.loras.get(name):
-                given.inputs[name] = given.query
-                given.lows[name] = lora.low(given.query)
+            if lora := loras.get(name):
+                inputs[name] = query = asking.whole()
+                lows[name] = lora.low(query)
                 if name == "item_proj":
-                    given = replace(given, query=given.query + given.lows[name] @ lora.b.mT)
-        return given
+                    added = [*asking.added, (lows[name], lora.b)]
+                    asking = replace(asking, added=added, query=query + lows[name] @ lora.b.mT)
+        return Pass(loras=loras, asking=asking, lows=lows, inputs=inputs)
 
     def gradients(
         self,
@@ -146,27 +144,26 @@ class CohortModel:
         adapter: Adapter,
         *,
         heads: Mapping[str, float],
-        negatives: Tensor | None,
+        others: Others,
         first: First | None = None,
     ) -> dict[str, Side]:
         """The gradient of each unit's loss, by the name of each trained tensor; None of a tensor that no head reads.
 
-        first: of the same batch and negatives, where more steps than this one are taken.
+        first: of the same batch and others, where more steps than this one are taken.
         """
         given = self.forward(batch, adapter)
         outputs: dict[str, Tensor] = {}
-        rows = self.factors if negatives is None else self.factors[negatives]
         apart = bool(heads.get("next_item")) and self._is_left_apart(given)
         if apart and not (heads.keys() - {"next_item"} or "items" in given.loras):
             # The commonest recipe, in the fewest passes over memory.
-            slopes, marks = self._next_item(batch, given, heads["next_item"], negatives, rows, first)
+            slopes, marks = self._next_item(batch, given, heads["next_item"], others, first)
             (name,) = self.layout.names
-            side = self._side(name, given, given.read)
-            return {name: replace(side, slopes=slopes, rows=rows, places=batch.places, marks=marks)}
+            side = self._side(name, given, given.asking.read)
+            return {name: replace(side, slopes=slopes, rows=others.rows, places=batch.places, marks=marks)}
         targets = functional.embedding(batch.targets, self.items)
         wanted, left_apart = torch.zeros_like(targets), None
         if weight := heads.get("next_item"):
-            slopes, marks = self._next_item(batch, given, weight, negatives, rows)
+            slopes, marks = self._next_item(batch, given, weight, others, first)
             wanted = marks.unsqueeze(-1) * targets
             if lora := given.loras.get("items"):
                 outputs["items"] = slopes.scatter_add(-1, batch.targets.unsqueeze(-1), marks.unsqueeze(-1))
@@ -174,7 +171,7 @@ class CohortModel:
             if apart:
                 left_apart = slopes
             else:
-                wanted.add_(times(slopes, rows))
+                wanted.add_(times(slopes, others.rows))
         if batch.labels and (weight := heads.get("intent")):
             outputs["intent_proj"] = weight * self._intent(batch.labels, given, targets)
             wanted = wanted + outputs["intent_proj"]
@@ -188,18 +185,17 @@ class CohortModel:
         if left_apart is None:
             return sides
         return {
-            name: replace(side, slopes=left_apart, rows=rows) if module_of(name) == "history_proj" else side
+            name: replace(side, slopes=left_apart, rows=others.rows) if module_of(name) == "history_proj" else side
             for name, side in sides.items()
         }
 
     def quality(self, batch: Padded, adapter: Adapter) -> tuple[Tensor, Tensor, Tensor]:
         """Each unit's mean next-item loss, how many targets were hits among ten, and how many it has; each (E,)."""
-        given = self.forward(batch, adapter)
-        scores = self._all_scores(given)
-        target = scores.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1)
+        given, others = self.forward(batch, adapter), self.others(None)
+        scores = self._scores(batch, given, others)
+        target = scores[..., -1].clone()
         better = (scores[..., :-1] > target.unsqueeze(-1)).sum(-1)
-        self._leave_out_own_(scores, batch, None)
-        scores[..., -1] = target
+        leave_out_own_(scores, batch, others)
         cost, counted = scores.logsumexp(-1) - target, batch.aimed > 0
         return (cost * batch.aimed).sum(1), ((better < LIST_LENGTH) & counted).sum(1), counted.sum(1)
 
@@ -225,61 +221,33 @@ class CohortModel:
         low = given.lows.get("history_proj")
         if low is None or "item_proj" in given.loras or "history_proj" in given.inputs:
             return False
-        positions, rank, width = low.shape[1], low.shape[2], given.query.shape[2]
+        positions, rank, width = low.shape[1], low.shape[2], self.items.shape[1]
         return rank * (positions + width) < positions * width
 
     def _next_item(
-        self,
-        batch: Padded,
-        given: Pass,
-        weight: float,
-        negatives: Tensor | None,
-        rows: Tensor,
-        first: First | None = None,
+        self, batch: Padded, given: Pass, weight: float, others: Others, first: First | None
     ) -> tuple[Tensor, Tensor]:
-        """The gradient of the loss with respect to the others' scores, (E, P, S), and to the target's, (E, P).
-
-        negatives: (S,) the others among the catalogue's rows, None for all; rows: (S, d) their vectors.
-        """
-        if first is not None and first.scores is not None and first.b is not None:
-            scores = self._moved(first.scores, first.b, batch, given, negatives, rows)
-        else:
-            scores = self._masked_scores(batch, given, negatives, rows)
-            if first is not None:
-                first.scores, first.b = scores, given.loras["history_proj"].b
+        """The gradient of the loss with respect to the others' scores, (E, P, S), and to the target's, (E, P)."""
+        scores = self._scores(batch, given, others, first)
+        leave_out_own_(scores, batch, others)
         likely = torch.softmax(scores, dim=-1)
         aimed = weight * batch.aimed
         likely *= aimed.unsqueeze(-1)
         return likely[..., :-1], likely[..., -1] - aimed
 
-    def _moved(
-        self, scores: Tensor, b: Tensor, batch: Padded, given: Pass, negatives: Tensor | None, rows: Tensor
-    ) -> Tensor:
-        """(E, P, S + 1) scores for another history_proj from those for `b`, by the low-rank change between them."""
-        change, low = (given.loras["history_proj"].b - b).mT, self.scale * given.lows["history_proj"]
-        more = low @ times(change, rows.T)
-        if negatives is None:
-            own = more.gather(-1, batch.targets.unsqueeze(-1))
-        else:
-            own = (low @ (change @ given.read.mT)).gather(-1, batch.places.unsqueeze(-1))
-        return scores + torch.cat([more, own], dim=-1)
-
-    def _masked_scores(self, batch: Padded, given: Pass, negatives: Tensor | None, rows: Tensor) -> Tensor:
-        """(E, P, S + 1) the others' scores, minus infinity for a unit's own positives, and the target's."""
-        if negatives is not None:
-            scores = self._scores(given.query, rows, self.prior[negatives])
-            own = (given.query @ given.read.mT).gather(-1, batch.places.unsqueeze(-1)).squeeze(-1)
-            scores[..., -1] = own + self.prior[batch.targets]
-            self._leave_out_own_(scores, batch, negatives)
-        else:
-            scores = self._all_scores(given)
+    @staticmethod
+    def _scores(batch: Padded, given: Pass, others: Others, first: First | None = None) -> Tensor:
+        """(E, P, S + 1) the others' scores, a unit's own positives among them, and the target's."""
+        scores = scores_of(given.asking, others, first)
+        if lora := given.loras.get("items"):
+            scores[..., :-1] += given.lows["items"] @ lora.b.mT
+        if others.place is None:
             scores[..., -1] = scores.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1)
-            self._leave_out_own_(scores, batch, None)
         return scores
 
     def _intent(self, labels: Labels, given: Pass, targets: Tensor) -> Tensor:
         """(E, P, d) gradient with respect to what the head asks for: binary cross-entropy."""
-        wanted = given.query
+        wanted = given.asking.whole()
         if lora := given.loras.get("intent_proj"):
             wanted = wanted + given.lows["intent_proj"] @ lora.b.mT
         likely = functional.sigmoid((wanted * targets).sum(-1))
@@ -291,41 +259,6 @@ class CohortModel:
         if lora := given.loras.get("rating_proj"):
             error = error + ((given.lows["rating_proj"] @ lora.b.mT) * targets).sum(-1)
         return (2 * error * labels.rated).unsqueeze(-1) * targets
-
-    def _all_scores(self, given: Pass) -> Tensor:
-        """(E, P, N + 1), the last of them free."""
-        scores = self._scores(given.query, self.factors, self.prior)
-        if lora := given.loras.get("items"):
-            scores[..., :-1] += given.lows["items"] @ lora.b.mT
-        return scores
-
-    @staticmethod
-    def _scores(query: Tensor, rows: Tensor, prior: Tensor) -> Tensor:
-        """(E, P, S + 1) the scores of S vectors, and room for one more."""
-        scores = query.new_empty((*query.shape[:2], len(rows) + 1))
-        if rows.dtype == query.dtype:
-            torch.addmm(prior, query.flatten(0, 1), rows.T, out=scores.flatten(0, 1)[:, :-1])
-        else:
-            torch.add(times(query, rows.T), prior, out=scores[..., :-1])
-        return scores
-
-    def _leave_out_own_(self, scores: Tensor, batch: Padded, rows: Tensor | None) -> None:
-        """A unit's own positives are none of the others: their scores become minus infinity."""
-        places = batch.own
-        if rows is not None:
-            place = rows.new_full((len(self.items) + 1,), len(rows))
-            place[rows] = torch.arange(len(rows), device=rows.device)
-            places = place[batch.own]
-        units, which = (places < scores.shape[-1] - 1).nonzero(as_tuple=True)
-        scores[units, :, places[units, which]] = -torch.inf
-
-
-def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total (E, P, d) grows by left (E, P, r) times right, (r, d) or (E, r, d)."""
-    if right.dim() == 2:
-        total.flatten(0, 1).addmm_(left.flatten(0, 1), right)
-    else:
-        total.baddbmm_(left, right)
 
 
 def _weight_of(module: torch.nn.Module) -> Tensor:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -59,54 +59,57 @@ class CohortRound:
     histories: Histories
     source_of: Callable[[int], RandomSource]
     workers: Executor
-    _steps: Steps = field(init=False)
-
-    def __post_init__(self) -> None:
-        items = len(self.model.items)
-        rows = shared_negatives(items, self.training.negatives, self.instruction.negatives_seed)
-        negatives = None if rows is None else torch.from_numpy(rows).to(self.model.items.device)
-        adapter = self.model.layout.fitting(self.instruction.adapter)
-        steps = Steps(model=self.model, training=self.training, adapter=adapter, negatives=negatives)
-        object.__setattr__(self, "_steps", steps)
 
     def contributions(self) -> Iterator[Contributions]:
         """Of all clients, in an order that packs histories of like length together."""
-        work = [partial(self._block, which) for which in self._blocks()]
+        # Threads of a product that was shared out would keep the cores from the workers for a while.
         with _one_thread_each() as threads:
+            steps = self._steps()
+            work = [partial(self._block, steps, which) for which in self._blocks(threads)]
             yield from _ahead(self.workers, work, most=2 * threads)
 
-    def _block(self, which: Ints) -> Contributions:
+    def _steps(self) -> Steps:
+        rows = shared_negatives(len(self.model.items), self.training.negatives, self.instruction.negatives_seed)
+        negatives = None if rows is None else torch.from_numpy(rows).to(self.model.items.device)
+        return Steps(
+            model=self.model,
+            training=self.training,
+            adapter=self.model.layout.fitting(self.instruction.adapter),
+            others=self.model.others(negatives),
+        )
+
+    def _block(self, steps: Steps, which: Ints) -> Contributions:
         clients, places = self.clients[which], self.places[which]
         if self.instruction.task == "popularity" and self.plan and self.plan.popularity:
             return Contributions(clients=clients, rows=self._popularity(places, self.plan.popularity))
         batch = self.histories.batch(places)
         if self.plan is None:
-            return Contributions(clients=clients, rows=_numpy(self._steps.plain(batch)))
+            return Contributions(clients=clients, rows=_numpy(steps.plain(batch)))
         if self.plan.mode == "central":
-            return Contributions(clients=clients, rows=self._clipped(batch, self.plan))
+            return Contributions(clients=clients, rows=self._clipped(steps, batch, self.plan))
         sources = [self.source_of(client) for client in clients.tolist()]
         if self.plan.mode == "local":
-            rows = _numpy(self._steps.private(batch, self.plan, sources))
+            rows = _numpy(steps.private(batch, self.plan, sources))
         else:
-            rows = self._clipped(batch, self.plan)
+            rows = self._clipped(steps, batch, self.plan)
         return Contributions(clients=clients, rows=rows, sources=sources)
 
-    def _clipped(self, batch: Padded, plan: PrivacyPlan) -> Rows:
+    def _clipped(self, steps: Steps, batch: Padded, plan: PrivacyPlan) -> Rows:
         """See `contribution.clipped_update`; what is not finite counts as nothing, as from a client without data."""
-        updates = self._steps.plain(batch)
+        updates = steps.plain(batch)
         norms = torch.linalg.vector_norm(updates, dim=1)
         sound = norms.isfinite()
         bounded = updates.mul_((plan.clip_norm / norms.clamp(min=plan.clip_norm)).unsqueeze(1))
         bounded = bounded if bool(sound.all()) else bounded.where(sound.unsqueeze(1), 0.0)
         blocks = [bounded]
         if plan.metrics_noise is not None:
-            metrics = self._metrics(batch, clipped=norms > plan.clip_norm)
+            metrics = self._metrics(steps, batch, clipped=norms > plan.clip_norm)
             blocks.append(metrics.where((sound & (batch.counts > 0)).unsqueeze(1), 0.0))
         return _numpy(bounded if len(blocks) == 1 else torch.cat(blocks, dim=1))
 
-    def _metrics(self, batch: Padded, *, clipped: Tensor) -> Tensor:
+    def _metrics(self, steps: Steps, batch: Padded, *, clipped: Tensor) -> Tensor:
         """(C, 4) see `contribution.metrics_of`."""
-        loss, hits, targets = self.model.quality(batch, self._steps.shared())
+        loss, hits, targets = self.model.quality(batch, steps.shared())
         mean = batch.per_client(loss) / batch.counts.clamp(min=1)
         rate = batch.per_client(hits) / batch.per_client(targets).clamp(min=1)
         one = torch.ones_like(mean)
@@ -124,12 +127,12 @@ class CohortRound:
         rows[owner[latest], units.targets[aimed[latest]]] = release.items**-0.5
         return rows
 
-    def _blocks(self) -> Iterator[Ints]:
+    def _blocks(self, threads: int) -> Iterator[Ints]:
         """Which clients' histories are of like length, so many that their tensors stay small."""
         sizes = self.histories.sizes[self.places]
         numbers = sizes * ((self.training.negatives or len(self.model.items)) + 2 * self.model.items.shape[1])
         # Something for every worker to do, where there is enough of it.
-        most = min(_NUMBERS, max(_FEWEST_NUMBERS, -(-int(numbers.sum()) // torch.get_num_threads())))
+        most = min(_NUMBERS, max(_FEWEST_NUMBERS, -(-int(numbers.sum()) // threads)))
         order = np.argsort(sizes, kind="stable")
         first, widest = 0, 0
         for place, wide in enumerate(numbers[order].tolist()):

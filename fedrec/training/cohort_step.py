@@ -12,9 +12,10 @@ from fedrec.errors import UnsafeUpdateError
 from fedrec.model.layout import FlatAdapter
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
-from fedrec.training.cohort_model import Adapter, CohortModel, First
+from fedrec.training.cohort_model import Adapter, CohortModel
 from fedrec.training.factors import Side
 from fedrec.training.padding import Padded
+from fedrec.training.scoring import First, Others
 
 # What Opacus adds to a norm before it divides by it.
 _CLIP_MARGIN = 1e-6
@@ -22,7 +23,7 @@ _CLIP_MARGIN = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Local training from one shared adapter. negatives: (S,) rows that a round's losses share, None for all.
+    """Local training from one shared adapter. others: what a round's losses set against targets.
 
     Updates are (C, P) in the model's precision, one row for each client of a batch.
     """
@@ -30,7 +31,7 @@ class Steps:
     model: CohortModel
     training: TrainingConfig
     adapter: FlatAdapter
-    negatives: Tensor | None
+    others: Others
 
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
@@ -83,7 +84,7 @@ class Steps:
         """The gradients of all units at the shared adapter, or at each client's own."""
         flat = torch.from_numpy(self.adapter).to(self.model.items)
         adapter = self._tensors(flat if update is None else (flat + update)[batch.owner])
-        return self.model.gradients(batch, adapter, heads=self.training.heads, negatives=self.negatives, first=first)
+        return self.model.gradients(batch, adapter, heads=self.training.heads, others=self.others, first=first)
 
     def _tensors(self, flat: Tensor) -> Adapter:
         """(..., P) by name and in shape."""
