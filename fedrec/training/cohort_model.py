@@ -156,14 +156,17 @@ class CohortModel:
         apart = bool(heads.get("next_item")) and self._is_left_apart(given)
         if apart and not (heads.keys() - {"next_item"} or "items" in given.loras):
             # The commonest recipe, in the fewest passes over memory.
-            slopes, marks = self._next_item(batch, given, heads["next_item"], others, first)
+            slopes, marks = self._next_item(batch, given, others, first)
             (name,) = self.layout.names
             side = self._side(name, given, given.asking.read)
-            return {name: replace(side, slopes=slopes, rows=others.rows, places=batch.places, marks=marks)}
+            right = side.right * (heads["next_item"] * batch.aimed).unsqueeze(-1)
+            return {name: Side(side.left, right, slopes, others.rows, batch.places, marks)}
         targets = functional.embedding(batch.targets, self.items)
         wanted, left_apart = torch.zeros_like(targets), None
         if weight := heads.get("next_item"):
-            slopes, marks = self._next_item(batch, given, weight, others, first)
+            slopes, marks = self._next_item(batch, given, others, first)
+            aimed = weight * batch.aimed
+            slopes, marks = slopes * aimed.unsqueeze(-1), marks * aimed
             wanted = marks.unsqueeze(-1) * targets
             if lora := given.loras.get("items"):
                 outputs["items"] = slopes.scatter_add(-1, batch.targets.unsqueeze(-1), marks.unsqueeze(-1))
@@ -224,16 +227,12 @@ class CohortModel:
         positions, rank, width = low.shape[1], low.shape[2], self.items.shape[1]
         return rank * (positions + width) < positions * width
 
-    def _next_item(
-        self, batch: Padded, given: Pass, weight: float, others: Others, first: First | None
-    ) -> tuple[Tensor, Tensor]:
-        """The gradient of the loss with respect to the others' scores, (E, P, S), and to the target's, (E, P)."""
+    def _next_item(self, batch: Padded, given: Pass, others: Others, first: First | None) -> tuple[Tensor, Tensor]:
+        """The gradient of each position's loss with respect to others' scores, (E, P, S), and the target's, (E, P)."""
         scores = self._scores(batch, given, others, first)
         leave_out_own_(scores, batch, others)
         likely = torch.softmax(scores, dim=-1)
-        aimed = weight * batch.aimed
-        likely *= aimed.unsqueeze(-1)
-        return likely[..., :-1], likely[..., -1] - aimed
+        return likely[..., :-1], likely[..., -1] - 1
 
     @staticmethod
     def _scores(batch: Padded, given: Pass, others: Others, first: First | None = None) -> Tensor:

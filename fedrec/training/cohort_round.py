@@ -71,12 +71,7 @@ class CohortRound:
     def _steps(self) -> Steps:
         rows = shared_negatives(len(self.model.items), self.training.negatives, self.instruction.negatives_seed)
         negatives = None if rows is None else torch.from_numpy(rows).to(self.model.items.device)
-        return Steps(
-            model=self.model,
-            training=self.training,
-            adapter=self.model.layout.fitting(self.instruction.adapter),
-            others=self.model.others(negatives),
-        )
+        return Steps.of(self.model, self.training, self.model.others(negatives), self.instruction.adapter)
 
     def _block(self, steps: Steps, which: Ints) -> Contributions:
         clients, places = self.clients[which], self.places[which]
@@ -109,7 +104,7 @@ class CohortRound:
 
     def _metrics(self, steps: Steps, batch: Padded, *, clipped: Tensor) -> Tensor:
         """(C, 4) see `contribution.metrics_of`."""
-        loss, hits, targets = self.model.quality(batch, steps.shared())
+        loss, hits, targets = self.model.quality(batch, steps.shared)
         mean = batch.per_client(loss) / batch.counts.clamp(min=1)
         rate = batch.per_client(hits) / batch.per_client(targets).clamp(min=1)
         one = torch.ones_like(mean)

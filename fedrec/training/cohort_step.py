@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedrec.config import TrainingConfig
 from fedrec.errors import UnsafeUpdateError
-from fedrec.model.layout import FlatAdapter
+from fedrec.model.layout import FlatAdapter, Layout
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
 from fedrec.training.cohort_model import Adapter, CohortModel
@@ -23,15 +23,23 @@ _CLIP_MARGIN = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Local training from one shared adapter. others: what a round's losses set against targets.
+    """Local training from one adapter that all start from, (P,) flat and as tensors.
 
-    Updates are (C, P) in the model's precision, one row for each client of a batch.
+    others: what a round's losses set against targets. Updates are (C, P) in the model's precision, one row for each
+    client of a batch.
     """
 
     model: CohortModel
     training: TrainingConfig
-    adapter: FlatAdapter
     others: Others
+    flat: Tensor
+    shared: Adapter
+
+    @classmethod
+    def of(cls, model: CohortModel, training: TrainingConfig, others: Others, adapter: FlatAdapter) -> "Steps":
+        """adapter: (P,) that the round starts from."""
+        flat = torch.from_numpy(model.layout.fitting(adapter)).to(model.items)
+        return cls(model=model, training=training, others=others, flat=flat, shared=_tensors(model.layout, flat))
 
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
@@ -76,24 +84,10 @@ class Steps:
     def _zeros(self, batch: Padded) -> Tensor:
         return self.model.items.new_zeros((batch.clients, self.model.layout.size))
 
-    def shared(self) -> Adapter:
-        """The adapter that everybody starts from."""
-        return self._tensors(torch.from_numpy(self.adapter).to(self.model.items))
-
     def _sides(self, batch: Padded, update: Tensor | None, first: First | None) -> dict[str, Side]:
         """The gradients of all units at the shared adapter, or at each client's own."""
-        flat = torch.from_numpy(self.adapter).to(self.model.items)
-        adapter = self._tensors(flat if update is None else (flat + update)[batch.owner])
+        adapter = self.shared if update is None else _tensors(self.model.layout, (self.flat + update)[batch.owner])
         return self.model.gradients(batch, adapter, heads=self.training.heads, others=self.others, first=first)
-
-    def _tensors(self, flat: Tensor) -> Adapter:
-        """(..., P) by name and in shape."""
-        layout = self.model.layout
-        pieces = torch.split(flat, [int(np.prod(shape)) for shape in layout.shapes], dim=-1)
-        return {
-            name: piece.reshape(*piece.shape[:-1], *shape)
-            for name, shape, piece in zip(layout.names, layout.shapes, pieces, strict=True)
-        }
 
     def _summed(self, sides: Mapping[str, Side], weights: Tensor, batch: Padded) -> Tensor:
         """(C, P) each client's weighted sum of its units' gradients."""
@@ -105,6 +99,15 @@ class Steps:
         squares = torch.stack([side.square_norms() for side in sides.values()]).sum(0)
         sound = squares.isfinite()
         return squares.where(sound, 0.0).clamp(min=0).sqrt(), sound
+
+
+def _tensors(layout: Layout, flat: Tensor) -> Adapter:
+    """(..., P) by name and in shape."""
+    pieces = torch.split(flat, [int(np.prod(shape)) for shape in layout.shapes], dim=-1)
+    return {
+        name: piece.reshape(*piece.shape[:-1], *shape)
+        for name, shape, piece in zip(layout.names, layout.shapes, pieces, strict=True)
+    }
 
 
 def _silenced(sides: Mapping[str, Side], sound: Tensor) -> dict[str, Side]:

@@ -5,7 +5,7 @@ adapter adds a product of low rank to it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,8 +26,8 @@ class Others:
     """The S items that a round's losses set against a target.
 
     rows: (S, d) their vectors in the precision of products. prior: (S,), and (N,) prior_of_all. place: (N + 1,) where
-    among them an item is, S where it is not; None where they are all items. similar: (S, N + T) their dot products with
-    all vectors, (N + T, N) where they are all items; None where these are not kept.
+    among them an item is, S where it is not; None where they are all items. similar: (N + T, N) all vectors' dot
+    products with them, where they are all items and that is kept.
     """
 
     rows: Tensor
@@ -35,6 +35,16 @@ class Others:
     prior_of_all: Tensor
     place: Tensor | None
     similar: Tensor | None
+    _seen: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def seen_by(self, b: Tensor) -> Tensor:
+        """(r, S) or (E, r, S): products of rows with b, (d, r) or (E, d, r); computed once of one that all share."""
+        if b.dim() > 2:
+            return times(b.mT, self.rows.T)
+        if id(b) not in self._seen:
+            # With b itself, so that no other tensor comes to its id.
+            self._seen[id(b)] = b, times(b.mT, self.rows.T)
+        return self._seen[id(b)][1]
 
 
 @dataclass(slots=True)
@@ -104,15 +114,23 @@ def scores_of(asking: Asking, others: Others, first: First | None = None) -> Ten
     """
     if not _in_parts(asking, others, several=first is not None):
         return _of_whole(asking, others)
+    more = [(low, others.seen_by(b)) for low, b in asking.added]
     if first is None:
-        scores = _zero_shot(asking, others)
+        scores = _similar(asking, others)
+        more.append((torch.ones_like(scores[..., :1]), others.prior.unsqueeze(0)))
     else:
         if first.scores is None:
             first.scores = _zero_shot(asking, others)
         scores = first.scores.clone()
-    for low, b in asking.added:
-        add_product_(scores[..., :-1], low, times(b.mT, others.rows.T))
-        if others.place is not None:
+    if shared := [each for each in more if each[1].dim() == 2]:
+        # In one pass over the scores.
+        lows, seen = zip(*shared, strict=True)
+        add_product_(scores[..., :-1], torch.cat(lows, dim=-1), torch.cat(seen))
+    for low, seen in more:
+        if seen.dim() > 2:
+            add_product_(scores[..., :-1], low, seen)
+    if others.place is not None:
+        for low, b in asking.added:
             scores[..., -1:] += _at_targets(low @ (b.mT @ asking.read.mT), asking.batch)
     return scores
 
@@ -134,16 +152,22 @@ def _in_parts(asking: Asking, others: Others, *, several: bool) -> bool:
 
 def _zero_shot(asking: Asking, others: Others) -> Tensor:
     """Scores without any adapter."""
+    if others.similar is None:
+        return _of_whole(Asking(batch=asking.batch, read=asking.read, added=()), others)
+    scores = _similar(asking, others)
+    scores[..., :-1] += others.prior
+    return scores
+
+
+def _similar(asking: Asking, others: Others) -> Tensor:
+    """Scores without any adapter or prior, of all items, by their dot products with entries."""
     batch, similar = asking.batch, others.similar
-    if similar is None:
-        return _of_whole(Asking(batch=batch, read=asking.read, added=()), others)
     scores = batch.asked.new_empty((*batch.targets.shape, len(others.rows) + 1))
     between = functional.embedding(batch.rows, similar)
     if between.dtype == scores.dtype:
-        scores[..., :-1] = others.prior
-        scores[..., :-1].baddbmm_(batch.asked, between)
+        torch.bmm(batch.asked, between, out=scores[..., :-1])
     else:
-        torch.add(times(batch.asked, between), others.prior, out=scores[..., :-1])
+        scores[..., :-1] = times(batch.asked, between)
     return scores
 
 
