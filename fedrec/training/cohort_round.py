@@ -27,9 +27,9 @@ from fedrec.training.padding import Padded
 
 Rows = npt.NDArray[np.float32]
 
-# Numbers in a block's widest tensors, so that they stay near the processor.
-_NUMBERS = 1_500_000
-_FEWEST_NUMBERS = 200_000
+# Numbers in a block's tensors, so that they stay near the processor, and in memory that is used again.
+_NUMBERS = 3_500_000
+_FEWEST_NUMBERS = 500_000
 _MOST_CLIENTS = 128
 
 
@@ -125,7 +125,8 @@ class CohortRound:
     def _blocks(self, threads: int) -> Iterator[Ints]:
         """Which clients' histories are of like length, so many that their tensors stay small."""
         sizes = self.histories.sizes[self.places]
-        numbers = sizes * ((self.training.negatives or len(self.model.items)) + 2 * self.model.items.shape[1])
+        scored, width = self.training.negatives or len(self.model.items), self.model.items.shape[1]
+        numbers = sizes * (scored + 4 * width) + 2 * self.model.layout.size
         # Something for every worker to do, where there is enough of it.
         most = min(_NUMBERS, max(_FEWEST_NUMBERS, -(-int(numbers.sum()) // threads)))
         order = np.argsort(sizes, kind="stable")

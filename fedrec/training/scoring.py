@@ -115,17 +115,15 @@ def scores_of(asking: Asking, others: Others, first: First | None = None) -> Ten
     if not _in_parts(asking, others, several=first is not None):
         return _of_whole(asking, others)
     more = [(low, others.seen_by(b)) for low, b in asking.added]
-    if first is None:
-        scores = _similar(asking, others)
+    if first is None and others.similar is not None:
+        scores = _similar(asking, others.similar)
         more.append((torch.ones_like(scores[..., :1]), others.prior.unsqueeze(0)))
     else:
-        if first.scores is None:
-            first.scores = _zero_shot(asking, others)
-        scores = first.scores.clone()
+        scores = _kept(first or First(), asking, others).clone()
     if shared := [each for each in more if each[1].dim() == 2]:
         # In one pass over the scores.
-        lows, seen = zip(*shared, strict=True)
-        add_product_(scores[..., :-1], torch.cat(lows, dim=-1), torch.cat(seen))
+        low = torch.cat([each[0] for each in shared], dim=-1)
+        add_product_(scores[..., :-1], low, torch.cat([each[1] for each in shared]))
     for low, seen in more:
         if seen.dim() > 2:
             add_product_(scores[..., :-1], low, seen)
@@ -150,19 +148,23 @@ def _in_parts(asking: Asking, others: Others, *, several: bool) -> bool:
     return parts < whole
 
 
-def _zero_shot(asking: Asking, others: Others) -> Tensor:
-    """Scores without any adapter."""
+def _kept(first: First, asking: Asking, others: Others) -> Tensor:
+    """Scores without any adapter, once for several steps."""
+    if first.scores is not None:
+        return first.scores
     if others.similar is None:
-        return _of_whole(Asking(batch=asking.batch, read=asking.read, added=()), others)
-    scores = _similar(asking, others)
-    scores[..., :-1] += others.prior
+        scores = _of_whole(Asking(batch=asking.batch, read=asking.read, added=()), others)
+    else:
+        scores = _similar(asking, others.similar)
+        scores[..., :-1] += others.prior
+    first.scores = scores
     return scores
 
 
-def _similar(asking: Asking, others: Others) -> Tensor:
+def _similar(asking: Asking, similar: Tensor) -> Tensor:
     """Scores without any adapter or prior, of all items, by their dot products with entries."""
-    batch, similar = asking.batch, others.similar
-    scores = batch.asked.new_empty((*batch.targets.shape, len(others.rows) + 1))
+    batch = asking.batch
+    scores = batch.asked.new_empty((*batch.targets.shape, similar.shape[1] + 1))
     between = functional.embedding(batch.rows, similar)
     if between.dtype == scores.dtype:
         torch.bmm(batch.asked, between, out=scores[..., :-1])
