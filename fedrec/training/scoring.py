@@ -70,7 +70,7 @@ class Catalogue:
     def of(cls, vectors: Tensor, items: Tensor, *, products: torch.dtype | None, keep: bool) -> "Catalogue":
         """keep: whether dot products are worth keeping, where there are not too many."""
         factors = items if products is None else items.to(products)
-        similar = vectors.to(factors) @ factors.T if keep and len(items) * len(vectors) <= _MOST_KEPT else None
+        similar = vectors @ items.T if keep and len(items) * len(vectors) <= _MOST_KEPT else None
         return cls(vectors=vectors, items=items, factors=factors, similar=similar)
 
     def others(self, negatives: Tensor | None, prior: Tensor) -> Others:
@@ -166,10 +166,7 @@ def _similar(asking: Asking, similar: Tensor) -> Tensor:
     batch = asking.batch
     scores = batch.asked.new_empty((*batch.targets.shape, similar.shape[1] + 1))
     between = functional.embedding(batch.rows, similar)
-    if between.dtype == scores.dtype:
-        torch.bmm(batch.asked, between, out=scores[..., :-1])
-    else:
-        scores[..., :-1] = times(batch.asked, between)
+    torch.bmm(batch.asked, between, out=scores[..., :-1])
     return scores
 
 
