@@ -131,13 +131,20 @@ Turn = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def serve(turn: Turn) -> None:
-    """Answer each line of stdin, a JSON object, with what `turn` makes of it and the memory peak of this process."""
+    """Answer each line of stdin, a JSON object, with rounds and the memory peak of this process.
+
+    seconds: rounds follow each other for so long, as a simulation runs them; without it there is one.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what frameworks print must not get among the answers
     print(json.dumps({"ready": True}), file=answers, flush=True)
     for line in sys.stdin:
+        asked = json.loads(line)
+        rounds = [turn(asked)]
+        while sum(each["seconds"] for each in rounds) < asked.get("seconds", 0):
+            rounds.append(turn(asked | {"number": asked["number"] + len(rounds)}))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps(turn(json.loads(line)) | {"peak_mib": peak}), file=answers, flush=True)
+        print(json.dumps({"rounds": rounds, "peak_mib": peak}), file=answers, flush=True)
 
 
 class Product:

@@ -11,7 +11,7 @@ from typing import Any
 
 # Rounds before those that count: for caches, allocators, the lazy parts of frameworks.
 WARM = 1
-# A turn is rounds back to back for about so long, as a simulation runs them, and one at least.
+# A turn is rounds for about so long, and one at least.
 TURN_SECONDS = 0.5
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -33,26 +33,22 @@ class Worker:
 
     def turn(self, kind: str, *, save: Path | None = None) -> None:
         """Rounds for as long as a turn is; the first one of all, which `save` is for, is a turn by itself."""
-        taken = self._round(kind, save=save)
-        while self.asked[kind] > WARM and taken < TURN_SECONDS:
-            taken += self._round(kind)
-
-    def _round(self, kind: str, *, save: Path | None = None) -> float:
-        """One round; its seconds, which are kept where they count."""
-        number = self.asked[kind] = self.asked.get(kind, 0) + 1
-        before = _cpu_seconds(self.process.pid)
-        found = self._ask({"kind": kind, "number": number, "save": save and str(save)})
-        if number > WARM:
-            self.seconds.setdefault(kind, []).append(found["seconds"])
+        number, before = self.asked.get(kind, 0) + 1, _cpu_seconds(self.process.pid)
+        warm = number > WARM
+        asked = {"kind": kind, "number": number, "save": save and str(save), "seconds": TURN_SECONDS if warm else 0}
+        found = self._ask(asked)
+        rounds = found["rounds"]
+        self.asked[kind] = number + len(rounds) - 1
+        if warm:
+            self.seconds.setdefault(kind, []).extend(each["seconds"] for each in rounds)
             # Who does everything in one process has measured it more finely.
-            spent = found.get("cpu", _cpu_seconds(self.process.pid) - before)
-            self.cpu.setdefault(kind, []).append(spent)
+            spent = (_cpu_seconds(self.process.pid) - before) / len(rounds)
+            self.cpu.setdefault(kind, []).extend(each.get("cpu", spent) for each in rounds)
         self.peak_mib[kind] = max(found["peak_mib"], _peak_mib(self.process.pid))
-        return float(found["seconds"])
 
     def count(self, kind: str) -> int:
         """Floating-point operations of a round's products, as torch counts them."""
-        return int(self._ask({"kind": kind, "number": 10**9, "count": True})["flop"])
+        return int(self._ask({"kind": kind, "number": 10**9, "count": True})["rounds"][0]["flop"])
 
     def _ask(self, asked: dict[str, Any]) -> dict[str, Any]:
         print(json.dumps(asked), file=self.process.stdin, flush=True)
