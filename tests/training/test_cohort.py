@@ -25,6 +25,8 @@ from tests.training.cohort_worlds import Beside, a_population, a_scenario, a_wor
 
 SAMPLED = {name: rank for name, rank in ALL_RANKS.items() if name != "items"}
 LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=9)
+# What is too large to be kept: histories packed, histories padded, dot products between items.
+LARGE_PARTS = st.sampled_from(["histories._FEW_ENTRIES", "histories._FEW_NUMBERS", "scoring._MOST_KEPT"])
 TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4}
 
 
@@ -55,11 +57,15 @@ def near(ours, theirs, tolerance):
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
-@given(scenarios(), LENGTHS, st.integers(0, 1_000), st.sampled_from([torch.float64, torch.float32]))
-def test_every_client_of_a_cohort_replies_as_it_does_alone(scenario, lengths, seed, dtype):
+@settings(max_examples=90)
+@given(
+    scenarios(), LENGTHS, st.integers(0, 1_000), st.sampled_from([torch.float64, torch.float32]), st.sets(LARGE_PARTS)
+)
+def test_every_client_of_a_cohort_replies_as_it_does_alone(scenario, lengths, seed, dtype, large):
     workbench = a_workbench(a_population(np.random.default_rng(seed), lengths), scenario)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for part in large:
+            patch.setattr(f"fedrec.training.{part}", 0)
         beside = Beside(workbench=workbench, path=Path(folder))
         cohort = list(range(len(workbench.members)))
         theirs = updates_of(beside.reference(), beside.instruction(), cohort)
@@ -227,6 +233,25 @@ def test_later_steps_move_the_scores_of_the_first_one_and_do_fewer_products(nega
         return found, counter.get_total_flops()
 
     (ours, fewer), (theirs, more) = counted(remembers=True), counted(remembers=False)
+    assert all(near(ours[client], theirs[client], 1e-9) for client in ours)
+    assert fewer < more
+
+
+def test_dot_products_between_items_that_are_kept_spare_products_and_change_nothing(tmp_path):
+    scenario = a_scenario("none", training={"positions": 8}, adapter={"ranks": {"history_proj": 2}})
+    workbench = a_workbench(a_population(np.random.default_rng(3), [9] * 6), scenario)
+    beside = Beside(workbench=workbench, path=tmp_path)
+
+    def counted():
+        with beside.cohort(torch.float64) as engine, FlopCounterMode(display=False) as counter:
+            engine._workers = Here()
+            found = updates_of(engine, beside.instruction(), range(6))
+        return found, counter.get_total_flops()
+
+    (ours, fewer) = counted()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedrec.training.scoring._MOST_KEPT", 0)
+        (theirs, more) = counted()
     assert all(near(ours[client], theirs[client], 1e-9) for client in ours)
     assert fewer < more
 
