@@ -1,5 +1,6 @@
 """Charging the server's ledger for a round, before anything of it is used."""
 
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +25,7 @@ def pay(
     """
     for block in blocks:
         event = {
-            **plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm),
+            **_event(plan, block),
             "round": asked.round,
             "token": asked.token,
             "guarantee": guarantee,
@@ -60,7 +61,7 @@ def settle(
     charged = {entry["kind"] for entry in ledger.entries if entry["token"] == token and "attempt" not in entry}
     for block in blocks:
         if block.kind not in charged:
-            event = plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm)
+            event = _event(plan, block)
             same = {"round": number, "token": token, "guarantee": guarantee, "participants": sorted(cohort)}
             ledger.append({**event, **same, "replies": {}, "released": f"{_INTERRUPTED}: round {number} was asked"})
 
@@ -75,8 +76,15 @@ def complete(ledger: Ledger, plan: PrivacyPlan, token: str, blocks: Sequence[Blo
         if written and block.kind not in written:
             first = next(iter(written.values()))
             same = {name: first[name] for name in ("round", "token", "guarantee", "participants", "replies")}
-            event = plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm)
-            ledger.append({**event, **same, "released": "nothing: interrupted"})
+            ledger.append({**_event(plan, block), **same, "released": "nothing: interrupted"})
+
+
+def _event(plan: PrivacyPlan, block: Block) -> dict[str, Any]:
+    """What an entry says of a block. Under secret coins it holds what nobody can guess: a release names the ledger's
+    head, and whoever knows all else that an entry says could try out on it who was drawn.
+    """
+    event = plan.event(block.spend, kind=block.kind, clip_norm=block.clip_norm)
+    return event if plan.cohort_rate is None else {**event, "salt": secrets.token_hex(16)}
 
 
 def paid(ledger: Ledger, token: str) -> bool:
@@ -87,15 +95,19 @@ def paid(ledger: Ledger, token: str) -> bool:
 def _pay_interrupted(
     ledger: Ledger, event: dict[str, Any], asked: Asked, written: Sequence[dict[str, Any]], *, cap: int
 ) -> None:
-    """Charge attempts that gave nothing; no honest client comes to more than its cap, so no claim does."""
+    """Charge attempts that gave nothing; no honest client comes to more than its cap, so no claim does.
+
+    Those before them are charged already: as interrupted, or by the reply that is on record.
+    """
     claimants = {client for client, _ in asked.interrupted}
     if not claimants:
         return
-    known = {(entry.get("client"), entry.get("attempt")) for entry in written}
+    charged = Counter(entry["client"] for entry in written if "attempt" in entry)
+    charged.update(int(client) for entry in written if "attempt" not in entry for client in entry["replies"])
     others = (entry for entry in ledger.entries if entry["kind"] == event["kind"] and entry["token"] != asked.token)
     taken = Counter(client for entry in others for client in entry["participants"] if client in claimants)
     for client, attempt in asked.interrupted:
-        if (client, attempt) not in known and taken[client] + attempt < cap:
+        if attempt > charged[client] and taken[client] + attempt < cap:
             wasted = {"participants": [client], "client": client, "attempt": attempt}
             ledger.append({**event, **wasted, "released": "nothing: interrupted"})
 
