@@ -4,7 +4,7 @@ It holds for who sees the releases and nothing that tells of the coins, and is n
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.spends import GaussianSpend, Spend
 
 COVERS = (
-    "the releases alone, against who sees neither the ledger, rounds.jsonl, pending.json, result.json nor a report of "
-    "the run: each tells who was drawn, or how many"
+    "the releases of this run alone, against who sees nothing else of it: ledgers, rounds.jsonl, pending.json, "
+    "result.json, reports and traces each tell who was drawn, or how many"
 )
 
 
@@ -76,7 +76,8 @@ _CAP_BITES = (
 def amplified(plan: PrivacyPlan, *, attempts: int, wasted: int = 0) -> Amplified | None:
     """What so many attempts at rounds cost by secret coins; None where the plan claims nothing for them.
 
-    wasted: attempts beyond the first of a round; each may bring a client one nearer to its cap.
+    wasted: attempts beyond the first of a round; each may bring a client one nearer to its cap. That is taken for no
+    more than the rounds, as a budget is only held to have room for these.
 
     The client of whom is told is compared with itself without a cap. That one is a composition of sub-sampled
     Gaussians, whatever others do. The two differ with probability `over_cap` at most, which costs
@@ -89,7 +90,7 @@ def amplified(plan: PrivacyPlan, *, attempts: int, wasted: int = 0) -> Amplified
         delta=plan.delta,
         rate=plan.cohort_rate,
         rounds=attempts,
-        over_cap=float(binom.sf(plan.limits.cap - wasted, attempts, plan.cohort_rate)),
+        over_cap=float(binom.sf(plan.limits.most - wasted, attempts, plan.cohort_rate)),
     )
     spending = _spending(plan, attempts)
     widest = plan.delta if not found.over_cap else plan.delta / 2
@@ -118,9 +119,19 @@ def amplified_by(plan: PrivacyPlan, events: Sequence[Mapping[str, Any]], *, secr
         return None
     if not (secret and all(event["guarantee"] for event in updates)):
         return None
-    attempts = {event["token"] for event in updates}
-    rounds = {event["round"] for event in updates}
-    return amplified(plan, attempts=len(attempts), wasted=len(updates) - len(rounds))
+    rounds, tokens = ({event[name] for event in updates} for name in ("round", "token"))
+    return amplified(plan, attempts=len(tokens), wasted=possible_participations(events) - len(rounds))
+
+
+def possible_participations(events: Iterable[Mapping[str, Any]]) -> int:
+    """The most often that a client can have taken part, whatever its coins: in every attempt, and as often within one
+    as any client was interrupted.
+    """
+    within: dict[str, int] = {}
+    for event in events:
+        if event["kind"] == "update":
+            within[event["token"]] = max(within.get(event["token"], 0), event.get("attempt", 0))
+    return sum(1 + interrupted for interrupted in within.values())
 
 
 def _spending(plan: PrivacyPlan, rounds: int) -> Spending:

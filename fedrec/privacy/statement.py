@@ -8,7 +8,7 @@ from typing import Any
 
 from fedrec.errors import VerificationError
 from fedrec.privacy.accounting import checked_epsilon, composed, epsilon_of, spending_by_client
-from fedrec.privacy.amplification import amplified_by
+from fedrec.privacy.amplification import amplified_by, possible_participations
 from fedrec.privacy.ledger import read_events
 from fedrec.privacy.plan import ADJACENCY, PrivacyPlan
 from fedrec.privacy.spends import Spend
@@ -36,7 +36,7 @@ def privacy_statement(
     spendings, most = set(spending_by_client(events).values()), max(participations(events).values(), default=0)
     coins = amplified_by(plan, events, secret=system_noise)
     if plan.cohort_rate is not None:
-        most = max(most, min(plan.limits.cap, sum(event["kind"] == "update" for event in events)))
+        most = max(most, min(plan.limits.cap, possible_participations(events)))
         spendings.add(composed(plan.spends(most)))
     worst = max(spendings, key=lambda spent: epsilon_of(spent, delta=plan.delta), default=())
     epsilon = checked_epsilon(worst, delta=plan.delta)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
-from fedrec.privacy.amplification import amplified, amplified_by
+from fedrec.privacy.amplification import amplified, amplified_by, possible_participations
 from fedrec.privacy.plan import Limits, PopularityRelease, PrivacyPlan
 from fedrec.privacy.planning import Question
 from fedrec.privacy.statement import privacy_statement
@@ -102,6 +102,24 @@ def test_an_attempt_that_was_wasted_brings_everybody_nearer_to_the_cap() -> None
     chances = [each.over_cap for each in over if each is not None]
     assert len(chances) == 4
     assert all(one < other for one, other in pairwise(chances))
+
+
+def test_an_attempt_that_many_clients_paid_for_in_vain_counts_once() -> None:
+    plan = of_coins(0.1, cap=60, rounds=4)
+    paid = entries(plan, [[7, 9]] * 4)
+    wasted = [{**paid[2], "participants": [client], "client": client, "attempt": 1} for client in range(20)]
+    assert possible_participations([*paid, *wasted]) == 5
+    stated = privacy_statement(plan, [*paid, *wasted], system_noise=True)
+    assert stated["participations"] == 5
+    assert stated["amplified"]["over_cap"] == pytest.approx(float(binom.sf(4 - 1, 4, 0.1)))
+
+
+def test_a_budget_may_leave_out_whoever_was_drawn_in_every_round_and_a_wasted_one() -> None:
+    """A budget is only known to have room for the rounds: beyond them it acts as the cap does."""
+    found = amplified(of_coins(0.5, cap=60, rounds=4), attempts=5, wasted=1)
+    assert found is not None
+    assert found.over_cap == pytest.approx(float(binom.sf(3, 5, 0.5)))
+    assert found.value is None
 
 
 def test_metrics_share_the_coin_of_their_round_and_popularity_has_none() -> None:

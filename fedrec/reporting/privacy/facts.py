@@ -186,7 +186,11 @@ def _amplification(evidence: Evidence, plan: PrivacyPlan) -> str:
     if plan.participation.sampling_rate < 1:
         return "by the client's own secret coins within a participation; none by the server's draw"
     if plan.cohort_rate is not None:
-        return "none in the headline; what the server's secret coins are worth stands beside it"
+        return (
+            "none in the headline; what the server's secret coins are worth stands beside it. Releases and result.json "
+            "state the epsilon of a client that took part as often as its cap and the rounds allow, which tells "
+            "nothing of the coins and is never less; this report's is of whoever the coins let take part most"
+        )
     if evidence.scenario.federation.sampling_rate is not None:
         return "none: who is there may depend on what people do, so nothing is claimed for the server's coins"
     return "none"
