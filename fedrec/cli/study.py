@@ -42,6 +42,7 @@ def run_study(request: StudyRequest, *, as_json: bool) -> None:
     from fedrec.studies.table import TABLE, write_table
 
     require_data(study)
+    _require_devices(study)
     try:
         with progress_bars() as watch:
             trials = StudyFolder(out, study, watch).run()
@@ -59,6 +60,16 @@ def run_study(request: StudyRequest, *, as_json: bool) -> None:
         typer.echo(json.dumps(_as_json(study, out, outcomes, best) | {"runs": len(table), "failed": len(failures)}))
     else:
         _show(study, out, outcomes, failures)
+    if best is None:
+        raise RefusedError("No setting ran with every seed, so none is chosen. Mend what failed, and go on.")
+
+
+def _require_devices(study: "Study") -> None:
+    if set(study.config.devices) > {"cpu"} or "cpu" not in study.config.devices:
+        from fedrec.simulation.engines import engine_named
+
+        for device in study.config.devices:
+            engine_named(study.config.engine, device=device)
 
 
 def _opened(request: StudyRequest) -> "tuple[Study, Path]":

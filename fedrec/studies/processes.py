@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import cycle, islice
 from multiprocessing.connection import wait
+from multiprocessing.queues import SimpleQueue
 
 from fedrec.errors import RefusedError
 from fedrec.studies.trial import Trial
@@ -16,17 +18,20 @@ from fedrec.studies.trial import Trial
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
 
 
-def finish_all(trials: Sequence[Trial], *, processes: int, done: Callable[[Trial], None]) -> None:
+def finish_all(
+    trials: Sequence[Trial], *, processes: int, devices: Sequence[str], done: Callable[[Trial], None]
+) -> None:
     """Bring every run to its end; `done` hears of each, failed or not.
 
-    One process is this one. Raises RefusedError if the system ended a process; the runs can be gone on with.
+    One process is this one. Each has a device of its own while there are enough of them. Raises RefusedError if the
+    system ended a process; the runs can be gone on with.
     """
     if processes == 1 or len(trials) <= 1:
         for trial in trials:
-            trial.finish()
+            trial.finish(device=devices[0])
             done(trial)
         return
-    with _one_thread_each(), _pool(min(processes, len(trials))) as pool:
+    with _one_thread_each(), _pool(min(processes, len(trials)), devices) as pool:
         runs = {pool.submit(_finish, trial): trial for trial in trials}
         for run in as_completed(runs):
             _require_ended(run)
@@ -34,7 +39,7 @@ def finish_all(trials: Sequence[Trial], *, processes: int, done: Callable[[Trial
 
 
 def _finish(trial: Trial) -> None:
-    trial.finish()
+    trial.finish(device=_DEVICE[0])
 
 
 def _require_ended(run: "Future[None]") -> None:
@@ -48,10 +53,13 @@ def _require_ended(run: "Future[None]") -> None:
 
 
 @contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(processes: int, devices: Sequence[str]) -> Iterator[ProcessPoolExecutor]:
     """Processes that end with this block, in whatever way it is left."""
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin)
+    shared = spawn.SimpleQueue()
+    for device in islice(cycle(devices), processes):
+        shared.put(device)
+    pool = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin, initargs=(shared,))
     try:
         yield pool
     except BaseException:
@@ -63,8 +71,14 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin() -> None:
+# Of this process, where it is one of a study's.
+_DEVICE = ["cpu"]
+
+
+def _begin(devices: "SimpleQueue[str]") -> None:
     import torch
+
+    _DEVICE[0] = devices.get()
 
     torch.set_num_threads(1)
     # Ctrl-C reaches the whole group: the process that started this one decides.

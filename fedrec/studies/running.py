@@ -6,8 +6,7 @@ import json
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import cycle
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +83,18 @@ class StudyFolder:
             self.ended += 1
             self.watch("runs", self.ended, total)
 
-        finish_all(list(open_.values()), processes=self.study.config.processes, done=done)
+        config = self.study.config
+        finish_all(list(open_.values()), processes=config.processes, devices=config.devices, done=done)
         return trials
 
     def trials(self, settings: Sequence[Settings], part: Part) -> list[Trial]:
         """Runs of these settings with every seed, setting by setting, wherever they stand."""
         config = self.study.config
-        found = [
+        return [
             trial_of(self.study, self.path, each, seed=seed, part=part, data=self._data(each, part))
             for each in settings
             for seed in config.seeds
         ]
-        return [replace(trial, device=device) for trial, device in zip(found, cycle(config.devices), strict=False)]
 
     def _total(self, now: int) -> int:
         """How many runs the whole study has."""

@@ -23,7 +23,7 @@ class StudyConfig:
 
     trials: how many settings `random` and `optuna` try. seeds: every setting runs once with each.
     objective: of the validation item, whose mean over seeds chooses. processes: runs at a time; where they are more
-    than one, each has one thread. devices: torch devices that take the runs in turn, such as one for each GPU.
+    than one, each has one thread. devices: torch devices that the processes share out, such as one for each GPU.
     seed: of the search itself.
     """
 
@@ -96,6 +96,8 @@ class Range:
             raise ConfigError(f"The range from {self.low} to {self.high} holds no numbers. Give low under high.")
         if self.log and self.low <= 0:
             raise ConfigError(f"A range with log = true starts over 0, not at {self.low}. Raise low.")
+        if self.whole and not (float(self.low).is_integer() and float(self.high).is_integer()):
+            raise ConfigError(f"The range from {self.low} to {self.high} is of whole numbers. Let it end at such.")
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -160,7 +162,11 @@ class Study:
         for value in (users, items):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
                 raise ConfigError(f"{' and '.join(WORLD)} are whole numbers, not {value!r}.")
-        return World(users=users or self.world.users, items=items or self.world.items, seed=self.world.seed)
+        return World(
+            users=self.world.users if users is None else users,
+            items=self.world.items if items is None else items,
+            seed=self.world.seed,
+        )
 
 
 def _place(table: dict[str, Any], key: str, value: Any) -> None:

@@ -102,11 +102,13 @@ def _choices(config: StudyConfig, table: Mapping[str, Any]) -> dict[str, tuple[A
     if not found:
         raise ConfigError(f"[{wanted}] is empty: nothing would be tried. Try federation.rounds = [4, 8].")
     choices = {name: _choice(name, value, config) for name, value in found.items()}
-    runs = len(config.seeds)
+    runs = len(config.seeds) * (1 if config.how == "grid" else config.trials)
     for values in choices.values():
         runs *= 1 if isinstance(values, Range) or config.how != "grid" else len(values)
     if runs > _MOST_RUNS:
-        raise ConfigError(f"The grid has {runs} runs; the most is {_MOST_RUNS}. Shorten its lists, or draw at random.")
+        raise ConfigError(
+            f"The study has {runs} runs; the most is {_MOST_RUNS}. Shorten its lists, or lower study.trials."
+        )
     return choices
 
 

@@ -34,7 +34,6 @@ class Trial:
     data: Path
     out: Path
     engine: str
-    device: str = "cpu"
     fault: str = ""
 
     @property
@@ -58,16 +57,16 @@ class Trial:
             return self.fault
         return self.failure_file.read_text().strip()
 
-    def finish(self) -> str:
+    def finish(self, *, device: str = "cpu") -> str:
         """Bring the run to its end, going on where it stands; returns the one line of its failure, if it fails."""
-        failure = self.fault or self._run()
+        failure = self.fault or self._run(device)
         if failure and not self.fault:
             write_atomically(self.failure_file, f"{failure}\n".encode())
         elif not failure:
             self.failure_file.unlink(missing_ok=True)
         return failure
 
-    def _run(self) -> str:
+    def _run(self, device: str) -> str:
         # Lazily: torch and Flower take seconds, and the process that only waits needs neither.
         from fedrec.simulation.engines import engine_named
         from fedrec.simulation.run import Request, simulate
@@ -76,7 +75,7 @@ class Trial:
             return self.fault
         request = Request(scenario=self.scenario, data=self.data, out=self.out, resume=True)
         try:
-            simulate(request, engine_of=engine_named(self.engine, device=self.device))
+            simulate(request, engine_of=engine_named(self.engine, device=device))
         except FedrecError as error:
             return str(error).splitlines()[0]
         except OSError as error:

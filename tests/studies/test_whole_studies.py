@@ -37,6 +37,15 @@ def until(true: Any, what: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_study_on_a_device_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    path = a_study(tmp_path, study={"devices": ["cpu", "banana"]}, scenario=SCENARIO)
+    done = fedrec("simulate", path, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "no `banana`" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
 def test_a_killed_study_goes_on_with_what_is_left_and_a_refused_run_stops_no_other(tmp_path: Path) -> None:
     grid = {"privacy": {"noise_multiplier": [4.0, 8.0]}, "federation": {"rounds": [2, 3]}}
     spread = {"processes": 2, "devices": ["cpu:0", "cpu"]}
