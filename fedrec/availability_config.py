@@ -41,6 +41,7 @@ class AvailabilityConfig:
             "uneven": (self.uneven, 0.99),
             "swing": (self.swing, 10.0),
             "zones": (self.zones, 24.0),
+            "round_minutes": (self.round_minutes, 525_600.0),
             "drop_out": (self.drop_out, 0.99),
             "reply_seconds": (self.reply_seconds, 1e9),
             "spread": (self.spread, 10.0),

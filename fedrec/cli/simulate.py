@@ -75,6 +75,8 @@ def simulate(
         command=shlex.join(["fedrec", *sys.argv[1:]]),
     )
     engine_of = engine_named(engine, device=device, precision=precision)
+    if profile and profile.is_dir():
+        raise ConfigError(f"--profile {profile} is a folder. Name the file that the trace goes to.")
     with measured() if profile else nullcontext() as stages, progress_bars() as watch:
         result = run(request, engine_of=engine_of, watch=watch)
     if as_json:

@@ -47,7 +47,7 @@ def _require_cohort_of_coins(scenario: Scenario, *, clients: int) -> None:
     if rate is None or scenario.availability.pattern != "always":
         return
     expected = rate * clients
-    if abs(cohort - expected) > max(1.0, 0.05 * expected):
+    if abs(cohort - expected) > max(0.5, 0.05 * expected):
         raise ConfigError(
             f"federation.cohort is {cohort}, by which a sum is divided, and federation.sampling_rate {rate:g} draws "
             f"{expected:.4g} of {clients} clients on average. Set cohort = {max(round(expected), 1)}, or "

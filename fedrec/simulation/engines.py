@@ -106,7 +106,7 @@ def engine_named(name: str, *, device: str = "cpu", precision: str = "float32") 
             "Use --engine cohort."
         )
     try:
-        torch.zeros(1, device=device)
+        float(torch.zeros(1, device=device))
     except (RuntimeError, AssertionError, NotImplementedError):
         # What torch says of a device that is missing differs from build to build, and takes many lines.
         raise ConfigError(f"torch computes on no `{device}` here. Use cpu, or a build of torch for it.") from None

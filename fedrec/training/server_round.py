@@ -182,10 +182,12 @@ class RoundServer:
         entries = [entry for entry in self.ledger.entries if entry["kind"] == "update" and entry["round"] == number]
         if not entries:
             raise VerificationError(f"{self.folder.ledger} lacks what round {number} paid. Restore it from a copy.")
+        asked, replies = len(entries[-1]["participants"]), len(entries[-1]["replies"])
         return RoundResult(
-            asked=len(entries[-1]["participants"]),
-            replies=len(entries[-1]["replies"]),
-            failures=Counter(),
+            asked=asked,
+            replies=replies,
+            # Why the others are not in it was not written down.
+            failures=Counter(unrecorded=asked - replies) if asked > replies else Counter(),
             mean=None if noised is None else noised[: blocks[0].size],
             metrics=None if noised is None else _metrics(noised, blocks),
         )

@@ -137,6 +137,17 @@ def test_a_profile_says_where_the_time_went_and_changes_nothing(place: Path) -> 
 
 
 @pytest.mark.slow
+def test_a_trace_that_has_no_place_is_refused_before_anything_is_paid_for(place: Path) -> None:
+    done = fedrec(
+        *("simulate", place / "plain.toml", "--data", place / "world", "--out", place / "untraced"),
+        *("--profile", place),
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is a folder" in done.stderr
+    assert not (place / "untraced").exists()
+
+
+@pytest.mark.slow
 def test_the_reference_engine_and_flower_agree_to_the_last_bit(place: Path) -> None:
     for engine in ("reference", "flower"):
         done = fedrec(

@@ -120,6 +120,7 @@ def test_slow_devices_are_slow_again() -> None:
         ({"drop_out": 1.0}, "drop_out"),
         ({"reply_seconds": -1.0}, "reply_seconds"),
         ({"pattern": "charging", "round_minutes": 0.0}, "round_minutes"),
+        ({"pattern": "diurnal", "round_minutes": 1e300}, "round_minutes"),
         ({"share": 0.2}, "does not read it"),
     ],
 )

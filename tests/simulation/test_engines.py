@@ -21,7 +21,7 @@ def test_an_engine_that_there_is_not_is_refused() -> None:
         engine_named("fast")
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta:x"])
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta:x", "meta"])
 def test_a_device_that_is_not_there_is_refused_in_one_line(device: str) -> None:
     with pytest.raises(ConfigError, match="torch computes on no") as refused:
         engine_named("cohort", device=device)
