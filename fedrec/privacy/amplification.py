@@ -68,8 +68,9 @@ _ASSUMPTIONS = (
     "it is of this run alone: what earlier runs on the same people spent is not in it",
 )
 _CAP_BITES = (
-    "no figure: coins would show heads more often than a client's cap lets it take part, so that who was left out "
-    "tells of them. Raise privacy.participations, or lower federation.sampling_rate or federation.rounds"
+    "no figure: coins would show heads more often than a client may take part, by its cap or after attempts that were "
+    "lost by its budget, so that who was left out tells of them. Raise privacy.participations, or lower "
+    "federation.sampling_rate or federation.rounds"
 )
 
 
