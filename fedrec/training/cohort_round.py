@@ -124,12 +124,14 @@ class CohortRound:
 
     def _blocks(self, threads: int) -> Iterator[Ints]:
         """Which clients' histories are of like length, so many that their tensors stay small."""
-        sizes = self.histories.sizes[self.places]
+        positions, entries = self.histories.sizes[:, self.places]
         scored, width = self.training.negatives or len(self.model.items), self.model.items.shape[1]
-        numbers = sizes * (scored + 4 * width) + 2 * self.model.layout.size
+        numbers = positions * (scored + 4 * width) + 2 * self.model.layout.size
+        if self.model.catalogue.similar is not None:
+            numbers += np.minimum(entries // 4, positions) * scored
         # Something for every worker to do, where there is enough of it.
         most = min(_NUMBERS, max(_FEWEST_NUMBERS, -(-int(numbers.sum()) // threads)))
-        order = np.argsort(sizes, kind="stable")
+        order = np.argsort(positions, kind="stable")
         first, widest = 0, 0
         for place, wide in enumerate(numbers[order].tolist()):
             widest = max(widest, wide)

@@ -21,7 +21,8 @@ class Histories:
     """The units of some clients, 0 to C - 1.
 
     begins: (C + 1,) of each client's units. lengths: (3, E) positions, entries and own positives of each unit. sizes:
-    (C,) the positions that each client comes to once its units are padded. padded: all of them, where they are kept.
+    (2, C) the positions and entries that each client comes to once its units are padded. padded: all of them, where
+    they are kept.
     """
 
     units: Units
@@ -37,8 +38,8 @@ class Histories:
         units = pack_units(split, members, shape)
         lengths = np.stack([np.diff(units.starts), np.diff(units.reads), np.diff(units.owns)])
         begins = np.searchsorted(units.owner, np.arange(len(members) + 1))
-        longest = np.zeros(len(members), dtype=np.int64)
-        np.maximum.at(longest, units.owner, lengths[0])
+        longest = np.zeros((2, len(members)), dtype=np.int64)
+        np.maximum.at(longest, (slice(None), units.owner), lengths[:2])
         histories = cls(units, padding, begins, lengths, longest * np.diff(begins))
         positions, entries, _ = lengths.max(axis=1, initial=0).tolist()
         if not keep or len(units) * positions * entries > _FEW_NUMBERS:

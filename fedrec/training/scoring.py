@@ -17,6 +17,9 @@ from fedrec.training.padding import Padded
 # Dot products between items that are kept: 512 MB, of 11,500 items.
 _MOST_KEPT = 2**27
 
+# What gathering a number costs, in multiplications.
+_GATHERED = 100
+
 # Low-rank additions to what positions ask for: low (E, P, r) and b (d, r), or (E, d, r) where each unit has its own.
 Added = Sequence[tuple[Tensor, Tensor]]
 
@@ -110,7 +113,7 @@ class Asking:
 def scores_of(asking: Asking, others: Others, first: First | None = None) -> Tensor:
     """(E, P, S + 1) the scores of the others, and of the target where they are not all items: free where they are.
 
-    In parts where that takes fewer operations.
+    In parts where that takes less.
     """
     if not _in_parts(asking, others, several=first is not None):
         return _of_whole(asking, others)
@@ -134,10 +137,10 @@ def scores_of(asking: Asking, others: Others, first: First | None = None) -> Ten
 
 
 def _in_parts(asking: Asking, others: Others, *, several: bool) -> bool:
-    """Whether fewer multiplications score a history and what is added to it than their sum."""
+    """Whether it takes less to score a history and what is added to it than their sum, in multiplications."""
     (_, positions, entries), width, count = asking.batch.asked.shape, asking.read.shape[2], len(others.rows)
     whole = positions * width * (entries + count)
-    parts = 0 if several else positions * entries * count
+    parts = 0 if several else (positions + _GATHERED) * entries * count
     if others.similar is None and not several:
         return False
     for low, _ in asking.added:

@@ -64,6 +64,8 @@ def near(ours, theirs, tolerance):
 def test_every_client_of_a_cohort_replies_as_it_does_alone(scenario, lengths, seed, dtype, large):
     workbench = a_workbench(a_population(np.random.default_rng(seed), lengths), scenario)
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        # In so narrow a world nothing would be worth gathering.
+        patch.setattr("fedrec.training.scoring._GATHERED", 0)
         for part in large:
             patch.setattr(f"fedrec.training.{part}", 0)
         beside = Beside(workbench=workbench, path=Path(folder))
@@ -237,7 +239,8 @@ def test_later_steps_move_the_scores_of_the_first_one_and_do_fewer_products(nega
     assert fewer < more
 
 
-def test_dot_products_between_items_that_are_kept_spare_products_and_change_nothing(tmp_path):
+def test_dot_products_between_items_that_are_kept_spare_products_and_change_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("fedrec.training.scoring._GATHERED", 0)
     scenario = a_scenario("none", training={"positions": 8}, adapter={"ranks": {"history_proj": 2}})
     workbench = a_workbench(a_population(np.random.default_rng(3), [9] * 6), scenario)
     beside = Beside(workbench=workbench, path=tmp_path)
