@@ -38,9 +38,9 @@ class Histories:
         units = pack_units(split, members, shape)
         lengths = np.stack([np.diff(units.starts), np.diff(units.reads), np.diff(units.owns)])
         begins = np.searchsorted(units.owner, np.arange(len(members) + 1))
-        longest = np.zeros((2, len(members)), dtype=np.int64)
-        np.maximum.at(longest, (slice(None), units.owner), lengths[:2])
-        histories = cls(units, padding, begins, lengths, longest * np.diff(begins))
+        longest = np.zeros((len(members), 2), dtype=np.int64)
+        np.maximum.at(longest, units.owner, lengths[:2].T)
+        histories = cls(units, padding, begins, lengths, longest.T * np.diff(begins))
         positions, entries, _ = lengths.max(axis=1, initial=0).tolist()
         if not keep or len(units) * positions * entries > _FEW_NUMBERS:
             return histories
