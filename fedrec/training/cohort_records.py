@@ -4,6 +4,8 @@ It stands for a ledger on every device: a client's spending is what the entries 
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,6 @@ from fedrec.training.blocks import Block
 from fedrec.training.client import Instruction
 from fedrec.training.run_folder import RunFolder
 
-_NEVER = np.iinfo(np.int64).min // 2
-
 
 class CohortRecords:
     """Open on a run folder for as long as the run goes. clients: of the population.
@@ -33,9 +33,10 @@ class CohortRecords:
                 f"{folder.path} was begun with an engine whose clients keep ledgers of their own. Resume it with that."
             )
         self._ledger = Ledger(folder.population_ledger)
-        self._clients = clients
+        self._folder, self._clients = folder.path, clients
         self._taken: dict[str, Ints] = {}
-        self._last = np.full(clients, _NEVER)
+        # One more than the last round of each; 0 for none.
+        self._last = _column(self._folder, clients)
         for entry in self._ledger.entries:
             self._count(entry)
 
@@ -45,7 +46,9 @@ class CohortRecords:
 
     def taken(self, kind: str) -> Ints:
         """(clients,) how often each has paid for releases of a kind."""
-        return self._taken.setdefault(kind, np.zeros(self._clients, dtype=np.int64))
+        if kind not in self._taken:
+            self._taken[kind] = _column(self._folder, self._clients)
+        return self._taken[kind]
 
     def may_pay(
         self,
@@ -62,7 +65,8 @@ class CohortRecords:
         cap = plan.limits.cap if instruction.task == "update" else 1
         able = self.taken(blocks[0].kind)[cohort] < cap
         if plan.limits.separation > 1:
-            able &= np.abs(instruction.round - self._last[cohort]) >= plan.limits.separation
+            last = self._last[cohort]
+            able &= (last == 0) | (np.abs(instruction.round + 1 - last) >= plan.limits.separation)
         if budget is not None:
             able &= self._within(cohort, budget, blocks, now=now, epsilon_of=epsilon_of)
         return able
@@ -96,7 +100,7 @@ class CohortRecords:
         who = np.asarray(entry["participants"], dtype=np.int64)
         self.taken(entry["kind"])[who] += 1
         if entry["kind"] == "update":
-            self._last[who] = entry["round"]
+            self._last[who] = entry["round"] + 1
 
     def _within(
         self, cohort: Ints, budget: Budget, blocks: Sequence[Block], *, now: float, epsilon_of: EpsilonOf
@@ -122,6 +126,14 @@ class CohortRecords:
             for client in cohort[first].tolist()
         ]
         return np.asarray(room, dtype=np.bool_)[which.reshape(-1)]
+
+
+def _column(folder: Path, size: int) -> Ints:
+    """A zero for each client in a file without a name, whose pages the system may take out of memory."""
+    with TemporaryFile(dir=folder) as file:
+        file.truncate(max(size, 1) * np.dtype(np.int64).itemsize)
+        column: Ints = np.asarray(np.memmap(file, dtype=np.int64, mode="r+", shape=(max(size, 1),)))
+    return column[:size]
 
 
 def _has_room(
