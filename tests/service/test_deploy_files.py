@@ -40,7 +40,9 @@ def said(*command: object) -> tuple[int, str]:
 def test_systemd_reads_the_units_without_a_word(made: ServiceFolder) -> None:
     units = sorted(made.deploy.glob("*.service"))
     assert len(units) == 2
-    assert said(ANALYZE, "verify", *units) == (0, "")
+    # It looks for the programs, too.
+    here = units if NGINX.exists() else [unit for unit in units if "proxy" not in unit.name]
+    assert said(ANALYZE, "verify", *here) == (0, "")
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze")
