@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from fedrec.agent import wire
 from fedrec.agent.routes.asking import REFUSALS, Device, row_of
@@ -53,7 +53,12 @@ def recommendations(wish: Annotated[Wish, Query()], device: Device) -> wire.Reco
 
 
 @router.get("/explanations/{item_id:path}", responses=MISSING)
-def explanation(item_id: ItemId, moment: Annotated[Moment, Query()], device: Device) -> wire.Explanation:
+def explanation(
+    # An address ends at a line break.
+    item_id: Annotated[ItemId, Path(pattern=r"^[^\n]+$")],
+    moment: Annotated[Moment, Query()],
+    device: Device,
+) -> wire.Explanation:
     """Every part of an item's score; the contributions add up to it."""
     row_of(device, item_id)
     why = device.explain(item_id, context=_context(device, moment))
