@@ -109,6 +109,8 @@ class TrainingConfig:
 
     positions: targets per example at most (the latest). negatives: 0 for the full
     softmax over the catalogue, else how many shared negatives a round draws.
+    logq_correction: whether each of these stands for its part of the catalogue, so that the loss is the full one's
+    but for a bias of order 1 / negatives (Blanc and Rendle 2018, arXiv:1712.00527, section 2.2).
     heads: weight of each loss: `next_item`, `intent`, `rating`.
     """
 
@@ -116,6 +118,7 @@ class TrainingConfig:
     learning_rate: float = 1.0
     positions: int = 50
     negatives: int = 0
+    logq_correction: bool = False
     heads: dict[str, float] = field(default_factory=lambda: {"next_item": 1.0})
 
     def __post_init__(self) -> None:
@@ -130,6 +133,10 @@ class TrainingConfig:
                 f"training.heads names {sorted(unknown) or 'nothing'}. Choose from next_item, intent, rating."
             )
         require_positive("training.heads", **self.heads)
+
+    def log_weight(self, items: int) -> float:
+        """What is added to the score of each negative out of so many items: minus the log of its expected count."""
+        return math.log(items / min(self.negatives, items)) if self.negatives and self.logq_correction else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

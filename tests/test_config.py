@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedrec.config import Scenario
+from fedrec.config import Scenario, TrainingConfig
 from fedrec.config_file import load_scenario, parse_scenario
 from fedrec.errors import ConfigError
 from fedrec.studies.study_file import is_study
@@ -278,6 +279,13 @@ def test_the_twin_of_a_released_popularity_counts_it():
 def test_heads_and_adapters_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         parse(**changes)
+
+
+def test_a_corrected_negative_stands_for_its_part_of_the_catalogue():
+    corrected = TrainingConfig(negatives=10, logq_correction=True)
+    assert [corrected.log_weight(items) for items in (40, 10, 4)] == pytest.approx([math.log(4), 0.0, 0.0])
+    assert TrainingConfig(negatives=10).log_weight(40) == 0.0
+    assert TrainingConfig(logq_correction=True).log_weight(40) == 0.0
 
 
 def test_the_twin_differs_in_privacy_alone():

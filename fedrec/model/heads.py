@@ -39,17 +39,22 @@ class Batch:
 
 
 def example_losses(
-    model: Recommender, batch: Batch, *, heads: Mapping[str, float], negatives: Tensor | None = None
+    model: Recommender,
+    batch: Batch,
+    *,
+    heads: Mapping[str, float],
+    negatives: Tensor | None = None,
+    log_weight: float = 0.0,
 ) -> Tensor:
     """(B,) weighted sum of each example's head losses.
 
     negatives: (S,) shared rows of the catalogue, drawn without looking at anyone's data;
-    None for the full softmax.
+    None for the full softmax. log_weight: added to the score of each of them.
     """
     state = model.state(*batch.inputs)
     losses = torch.zeros(len(batch))
     if weight := heads.get("next_item"):
-        losses = losses + weight * _next_item(model, state.query, batch, negatives)
+        losses = losses + weight * _next_item(model, state.query, batch, negatives, log_weight)
     if weight := heads.get("intent"):
         logits = predict_intent(model, state, batch.targets)
         known = ~batch.intents.isnan()
@@ -75,7 +80,7 @@ def predict_rating(model: Recommender, state: UserState, rows: Tensor, usual: Te
     return usual + above
 
 
-def _next_item(model: Recommender, query: Tensor, batch: Batch, negatives: Tensor | None) -> Tensor:
+def _next_item(model: Recommender, query: Tensor, batch: Batch, negatives: Tensor | None, log_weight: float) -> Tensor:
     if negatives is None:
         logits = model.logits(query)
         target = logits.gather(-1, batch.targets.unsqueeze(-1)).squeeze(-1)
@@ -83,7 +88,8 @@ def _next_item(model: Recommender, query: Tensor, batch: Batch, negatives: Tenso
     else:
         target = model.sampled_logits(query, batch.targets.unsqueeze(-1)).squeeze(-1)
         mine = (negatives[None, :, None] == batch.own[:, None, :]).any(-1)
-        others = model.sampled_logits(query, negatives).masked_fill(mine.unsqueeze(1), _NEVER)
+        weighted = model.sampled_logits(query, negatives) + log_weight
+        others = weighted.masked_fill(mine.unsqueeze(1), _NEVER)
     total = torch.logaddexp(target, others.logsumexp(-1))
     return _own_mean(total - target, batch.aims > 0)
 

@@ -107,9 +107,9 @@ class CohortModel:
         """(N, d) vectors."""
         return self.catalogue.items
 
-    def others(self, negatives: Tensor | None) -> Others:
-        """What losses set against a target: some rows of the catalogue, (S,), or all."""
-        return self.catalogue.others(negatives, self.prior)
+    def others(self, negatives: Tensor | None, *, log_weight: float = 0.0) -> Others:
+        """What losses set against a target: some rows of the catalogue, (S,), or all. log_weight: of each of some."""
+        return self.catalogue.others(negatives, self.prior, log_weight=log_weight)
 
     def padding(self, heads: Mapping[str, float]) -> Padding:
         """How units become what these heads are trained on."""

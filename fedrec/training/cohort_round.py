@@ -71,7 +71,8 @@ class CohortRound:
     def _steps(self) -> Steps:
         rows = shared_negatives(len(self.model.items), self.training.negatives, self.instruction.negatives_seed)
         negatives = None if rows is None else torch.from_numpy(rows).to(self.model.items.device)
-        return Steps.of(self.model, self.training, self.model.others(negatives), self.instruction.adapter)
+        others = self.model.others(negatives, log_weight=self.training.log_weight(len(self.model.items)))
+        return Steps.of(self.model, self.training, others, self.instruction.adapter)
 
     def _block(self, steps: Steps, which: Ints) -> Contributions:
         clients, places = self.clients[which], self.places[which]

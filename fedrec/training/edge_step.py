@@ -136,7 +136,7 @@ def _flat_gradient(model: LinearModel, given: _Pass, training: TrainingConfig, n
     wanted = np.zeros_like(given.query)
     sides: _Sides = {}
     if weight := training.heads.get("next_item"):
-        pull, coefficients = _next_item(model, given, negatives)
+        pull, coefficients = _next_item(model, given, negatives, training.log_weight(len(model.index)))
         wanted += weight * pull
         if coefficients is not None and "items" in model.factors:
             sides["items"] = (given.query, weight * coefficients)
@@ -165,7 +165,9 @@ def _piece(factor: Factor, sides: tuple[Floats, Floats] | None, *, second: bool)
     return np.asarray(gradient, dtype=np.float32).reshape(-1)
 
 
-def _next_item(model: LinearModel, given: _Pass, negatives: Ints | None) -> tuple[Floats, Floats | None]:
+def _next_item(
+    model: LinearModel, given: _Pass, negatives: Ints | None, log_weight: float
+) -> tuple[Floats, Floats | None]:
     """(P, d) gradient with respect to the query, and (P, N) with respect to every score (None if sampled)."""
     example, places = given.example, np.arange(len(given.example.targets))
     aimed = (example.aims > 0).astype(np.float32)
@@ -173,7 +175,7 @@ def _next_item(model: LinearModel, given: _Pass, negatives: Ints | None) -> tupl
     targets = model.index.vectors(example.targets)
     if negatives is not None:
         rows = model.index.vectors(negatives)
-        scores = given.query @ rows.T + model.prior[negatives]
+        scores = given.query @ rows.T + (model.prior[negatives] + np.float32(log_weight))
         target = (given.query * targets).sum(1) + model.prior[example.targets]
         others, own = _softmax(scores, target, np.isin(negatives, example.own))
         return share * (others @ rows + (own - 1)[:, None] * targets), None

@@ -92,6 +92,7 @@ def local_update(
             collate(batch, positions=fixed or longest),
             heads=training.heads,
             negatives=None if negatives is None else torch.from_numpy(negatives),
+            log_weight=training.log_weight(model.base.catalogue_size),
         )
 
     if plan is None:

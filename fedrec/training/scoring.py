@@ -28,7 +28,8 @@ Added = Sequence[tuple[Tensor, Tensor]]
 class Others:
     """The S items that a round's losses set against a target.
 
-    rows: (S, d) their vectors in the precision of products. prior: (S,), and (N,) prior_of_all. place: (N + 1,) where
+    rows: (S, d) their vectors in the precision of products. prior: (S,), added to their scores, and (N,) prior_of_all,
+    to the targets'. place: (N + 1,) where
     among them an item is, S where it is not; None where they are all items. similar: (N + T, N) all vectors' dot
     products with them, where they are all items and that is kept.
     """
@@ -76,15 +77,15 @@ class Catalogue:
         similar = vectors @ items.T if keep and len(items) * len(vectors) <= _MOST_KEPT else None
         return cls(vectors=vectors, items=items, factors=factors, similar=similar)
 
-    def others(self, negatives: Tensor | None, prior: Tensor) -> Others:
-        """Some rows, (S,), or all items. prior: (N,)."""
+    def others(self, negatives: Tensor | None, prior: Tensor, *, log_weight: float) -> Others:
+        """Some rows, (S,), each of a weight, or all items. prior: (N,)."""
         if negatives is None:
             return Others(rows=self.factors, prior=prior, prior_of_all=prior, place=None, similar=self.similar)
         place = negatives.new_full((len(self.items) + 1,), len(negatives))
         place[negatives] = torch.arange(len(negatives), device=negatives.device)
         return Others(
             rows=self.factors[negatives],
-            prior=prior[negatives],
+            prior=prior[negatives] + log_weight,
             prior_of_all=prior,
             place=place,
             similar=None,

@@ -6,6 +6,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,11 +122,16 @@ def test_the_superlink_is_reached_on_loopback_only(service: _Running) -> None:
 
 
 def test_an_operator_sees_that_it_waits_and_for_whom(service: _Running) -> None:
-    found = service.deployment.json("server", "status", service.folder.path)
-    assert found["running"]
-    (catalogue,) = found["catalogues"]
-    assert (catalogue["phase"], catalogue["process"]) == ("waiting", "serving")
-    assert "waiting for 0 of" in catalogue["message"]
+    def seen() -> dict[str, Any]:
+        found = service.deployment.json("server", "status", service.folder.path)
+        assert found["running"]
+        (catalogue,) = found["catalogues"]
+        return catalogue
+
+    # Who keeps the rounds looks at them now and then.
+    until(lambda: seen()["process"] == "serving", what="the rounds are seen to be served")
+    assert seen()["phase"] == "waiting"
+    assert "waiting for 0 of" in seen()["message"]
     assert service.deployment.json("server", "check", service.folder.path)["findings"]
 
 

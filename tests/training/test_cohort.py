@@ -39,6 +39,7 @@ def scenarios(draw):
     training = {
         "steps": draw(st.integers(1, 3)),
         "negatives": 15 if sampled else 0,
+        "logq_correction": draw(st.booleans()),
         "positions": draw(st.integers(1, 8)),
     }
     ranks = (SAMPLED if sampled else ALL_RANKS) if every else {"history_proj": draw(st.sampled_from([2, 12]))}

@@ -63,14 +63,22 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
     seed=st.integers(0, 10**6),
     heads=st.dictionaries(st.sampled_from(sorted(ALL_HEADS)), st.floats(0.1, 2.0), min_size=1),
     negatives=st.sampled_from([0, 7]),
+    corrected=st.booleans(),
     steps=st.integers(1, 3),
     train_a=st.booleans(),
     count=st.integers(0, 3),
 )
-def test_the_update_is_that_of_the_torch_model(seed, heads, negatives, steps, train_a, count) -> None:
+def test_the_update_is_that_of_the_torch_model(seed, heads, negatives, corrected, steps, train_a, count) -> None:
     ranks = {name: rank for name, rank in served_by(heads).items() if not (negatives and name == "items")}
     model, ours, edge, start = a_pair(seed, ranks=ranks, train_a=train_a)
-    training = TrainingConfig(positions=5, heads=heads, negatives=negatives, steps=steps, learning_rate=0.3)
+    training = TrainingConfig(
+        positions=5,
+        heads=heads,
+        negatives=negatives,
+        logq_correction=corrected,
+        steps=steps,
+        learning_rate=0.3,
+    )
     task = LocalTask(adapter=start, negatives_seed=seed)
     for_torch, for_edge = both_examples(model, edge, people(seed, count))
     assert relative(edge.update(for_edge, task, training), ours.update(for_torch, task, training)) < 1e-5 * steps

@@ -66,7 +66,8 @@ def test_negatives_are_the_rounds_and_the_same_for_everybody():
 def test_negatives_beyond_the_catalogue_are_the_whole_catalogue():
     lab = a_laboratory(moved=0.0)
     full = local_update(lab.model, lab.examples, task(lab.model), TrainingConfig(positions=5))
-    every = local_update(lab.model, lab.examples, task(lab.model), TrainingConfig(positions=5, negatives=10**6))
+    training = TrainingConfig(positions=5, negatives=10**6, logq_correction=True)
+    every = local_update(lab.model, lab.examples, task(lab.model), training)
     assert every == pytest.approx(full, abs=1e-6)
 
 
