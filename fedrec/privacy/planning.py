@@ -185,7 +185,8 @@ def _entering(schedule: Schedule) -> list[str]:
         return [
             f"Amplified by sampling, only for a simulated study or a server that draws secret coins: in each of "
             f"{schedule.rounds} rounds every client enters by an independent coin of rate {schedule.sampling_rate:g} "
-            "that nobody else sees, and availability decides nothing.",
+            "that nobody else sees; neither availability nor a cap on participations decides who enters. A run with "
+            "`federation.sampling_rate` has a cap, and counts inside delta how likely coins are to pass it.",
         ]
     known = (
         f"Known participation: everybody may know in which rounds a client took part; it enforces the cap of "

@@ -84,7 +84,7 @@ class Catalogue:
         place = negatives.new_full((len(self.items) + 1,), len(negatives))
         place[negatives] = torch.arange(len(negatives), device=negatives.device)
         return Others(
-            rows=self.factors[negatives],
+            rows=self.factors.index_select(0, negatives),
             prior=prior[negatives] + log_weight,
             prior_of_all=prior,
             place=place,
