@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,13 +95,7 @@ def vector_example(vector: Floats, *, owns: int = 1) -> Example:
     )
 
 
-def canary_losses(
-    model: Recommender,
-    batch: Batch,
-    *,
-    heads: Mapping[str, float],  # noqa: ARG001
-    negatives: Tensor | None = None,  # noqa: ARG001
-) -> Tensor:
+def canary_losses(model: Recommender, batch: Batch, **_: Any) -> Tensor:
     """(B,) losses that are linear in the adapter, in the place of `example_losses`."""
     columns, wanted = batch.inputs
     loss: Tensor = -(model.tower(columns).query * wanted).sum((-1, -2))

@@ -177,9 +177,9 @@ def position_bounds(scores: Tensor, items: Tensor, targets: Tensor, training: Tr
 
         E[A' / Z'] - g = E[(A' - g Z') (1 / Z' - 1 / Z)] = E[(A' - g Z') (Z - Z')] / (Z' Z).
 
-    Where Z' >= t Z, that is at most sd(A' - g Z') sd(Z') / (t Z^2) by Cauchy and Schwarz, of order 1 / S, the deviations
-    those of sums over a draw without replacement. Elsewhere A' / Z' - g is no longer than the longest v - v_target - g,
-    as it lies in their convex hull, and that has probability exp(-(1 - t)^2 S Z^2 / (2 N sum x^2)) at most (Maurer 2003,
+    Where Z' >= t Z, that is at most sd(A' - g Z') sd(Z') / (t Z^2) by Cauchy and Schwarz, of order 1 / S; both are
+    of sums over a draw without replacement. Elsewhere A' / Z' - g is no longer than the longest v - v_target - g,
+    as it lies in their convex hull, and has probability exp(-(1 - t)^2 S Z^2 / (2 N sum x^2)) at most (Maurer 2003,
     J. Inequal. Pure Appl. Math. 4:15; Hoeffding 1963, section 6, for draws without replacement). The least over t, and
     what g itself is off: nothing with the correction. The idea is that of Rawat et al. 2019, arXiv:1907.10747.
     """

@@ -52,6 +52,7 @@ def test_every_event_is_read_once_and_nobody_is_cut_in_two(world: Dataset) -> No
     assert sum(map(len, parts)) == world.info.events
 
 
+@pytest.mark.slow
 def test_one_person_with_more_events_than_are_read_at_once_stays_whole(world: Dataset) -> None:
     parts = list(whole_people(world, at_once=3))
     assert len(parts) == world.info.users

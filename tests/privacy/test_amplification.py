@@ -49,6 +49,7 @@ def test_it_is_what_the_planner_says_of_the_same_coins() -> None:
     assert found.value == epsilon_of(question.schedule().spending(0.8), delta=plan.delta)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     rate=st.floats(0.002, 0.2),

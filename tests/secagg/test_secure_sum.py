@@ -62,6 +62,7 @@ def test_the_sum_is_that_of_the_survivors_or_there_is_none(data: st.DataObject, 
     _check(data, given_parameters)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(st.data(), _parameters(10, 40))
 def test_so_it_is_in_larger_cohorts(data: st.DataObject, given_parameters: Parameters) -> None:
