@@ -106,7 +106,8 @@ class Gradients:
     def compared(self, negatives: int, *, corrected: bool, draws: int) -> dict[str, Any]:
         """Distances from the full gradients in parts of these: root mean squares over clients.
 
-        bias: 0 where it is not told from `unseen`, what the mean of so many draws is off by itself.
+        bias: 0 where it is not told from `unseen`, what the mean of so many draws is off by itself. within_bound: of
+        how many clients the mean is off by no more than their bound and twice that.
         """
         training = replace(self.training, negatives=negatives, logq_correction=corrected)
         total, squares = torch.zeros_like(self._full), torch.zeros(self.clients, dtype=torch.float64)
@@ -127,7 +128,7 @@ class Gradients:
             "unseen": _root((scatter / draws / lengths**2).mean()),
             "one_draw": _root((squares / draws / lengths**2).mean()),
             "bound": _root((bounds / lengths).square().mean()),
-            "within_bound": int((bias <= bounds**2).sum()),
+            "within_bound": int((total.norm(dim=1) / draws <= bounds + 2 * (scatter / draws).sqrt()).sum()),
         }
 
     def flop(self, training: TrainingConfig) -> float:
