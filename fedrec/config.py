@@ -109,8 +109,8 @@ class TrainingConfig:
 
     positions: targets per example at most (the latest). negatives: 0 for the full
     softmax over the catalogue, else how many shared negatives a round draws.
-    logq_correction: whether each of these stands for its part of the catalogue, so that the loss is the full one's
-    but for a bias of order 1 / negatives (Blanc and Rendle 2018, arXiv:1712.00527, section 2.2).
+    logq_correction: whether each of these stands for its part of the catalogue, so that the loss of many negatives is
+    the full one's (Blanc and Rendle 2018, arXiv:1712.00527, section 2.2); nothing changes where they are all items.
     heads: weight of each loss: `next_item`, `intent`, `rating`.
     """
 

@@ -45,6 +45,8 @@ DRAWS = 400
 QUICK_DRAWS = 20
 # Of Z that a draw reaches: a bound is found with each, and the least is taken.
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+# Of a squared distance that is a difference of squares.
+_ROUNDINGS = 32
 
 
 def main() -> None:
@@ -93,7 +95,11 @@ class Gradients:
         scenario = bench.scenario
         self.training = replace(scenario.training, learning_rate=1.0, steps=1, negatives=0)
         oldest = scenario.model.window + max(MOST_ENTRIES, scenario.training.positions)
-        self.model = CohortModel.of(bench.model, oldest=oldest, dtype=torch.float64, device="cpu", sampled=True)
+        # As the engine makes it for either loss.
+        self.full, self.model = (
+            CohortModel.of(bench.model, oldest=oldest, dtype=torch.float64, device="cpu", sampled=sampled)
+            for sampled in (False, True)
+        )
         members = [bench.members[client] for client in clients]
         histories = Histories.of(bench.split, members, bench.shape, self.model.padding({"next_item": 1.0}), keep=True)
         self.clients = len(clients)
@@ -106,15 +112,17 @@ class Gradients:
     def compared(self, negatives: int, *, corrected: bool, draws: int) -> dict[str, Any]:
         """Distances from the full gradients in parts of these: root mean squares over clients.
 
-        bias: 0 where it is not told from `unseen`, what the mean of so many draws is off by itself. within_bound: of
-        how many clients the mean is off by no more than their bound and twice that.
+        bias: once what the mean of so many draws is off by itself, `unseen`, is taken off, at least 0. cohort: what one
+        draw's mean over clients is off, in parts of that mean. within_bound: of how many clients the mean over draws
+        is off by no more than their bound and twice what it is off by itself.
         """
         training = replace(self.training, negatives=negatives, logq_correction=corrected)
-        total, squares = torch.zeros_like(self._full), torch.zeros(self.clients, dtype=torch.float64)
+        total, squares, of_mean = torch.zeros_like(self._full), torch.zeros(self.clients, dtype=torch.float64), 0.0
         for seed in range(draws):
             off = self._of(self._steps(training, seed=seed)) - self._full
             total += off
             squares += off.square().sum(1)
+            of_mean += float(off.mean(0).square().sum())
         lengths = self._full.norm(dim=1)
         scatter = (squares - total.square().sum(1) / draws) / (draws - 1)
         # What is left of the square of the mean's distance once that of so few draws is taken off.
@@ -127,6 +135,7 @@ class Gradients:
             "bias": _root((bias / lengths**2).mean()),
             "unseen": _root((scatter / draws / lengths**2).mean()),
             "one_draw": _root((squares / draws / lengths**2).mean()),
+            "cohort": math.sqrt(of_mean / draws) / float(self._full.mean(0).norm()),
             "bound": _root((bounds / lengths).square().mean()),
             "within_bound": int((total.norm(dim=1) / draws <= bounds + 2 * (scatter / draws).sqrt()).sum()),
         }
@@ -138,7 +147,7 @@ class Gradients:
         return counter.get_total_flops() / self.clients
 
     def _steps(self, training: TrainingConfig, *, seed: int) -> Steps:
-        return steps_of(self.model, training, self._adapter, seed=seed)
+        return steps_of(self.model if training.negatives else self.full, training, self._adapter, seed=seed)
 
     def _of(self, steps: Steps) -> Tensor:
         return -torch.cat([steps.plain(batch) for batch in self._batches])
@@ -165,7 +174,7 @@ def bias_bounds(model: CohortModel, batch: Padded, adapter: FlatAdapter, trainin
     leave_out_own_(scores, batch, others)
     read = model.scale * given.lows["history_proj"].norm(dim=-1)
     each = (position_bounds(scores, model.items, model.items[batch.targets], training) * read * batch.aimed).sum(1)
-    return batch.per_client(each) / batch.counts.clamp(min=1)
+    return training.heads["next_item"] * batch.per_client(each) / batch.counts.clamp(min=1)
 
 
 def position_bounds(scores: Tensor, items: Tensor, targets: Tensor, training: TrainingConfig) -> Tensor:
@@ -176,13 +185,14 @@ def position_bounds(scores: Tensor, items: Tensor, targets: Tensor, training: Tr
     A = sum x (v - v_target) by A', both without bias. The gradient that many negatives lead to is g = A / Z, and
     A' - g Z' has mean 0; so
 
-        E[A' / Z'] - g = E[(A' - g Z') (1 / Z' - 1 / Z)] = E[(A' - g Z') (Z - Z')] / (Z' Z).
+        E[A' / Z'] - g = E[(A' - g Z') (1 / Z' - 1 / Z)] = E[(A' - g Z') (Z - Z') / (Z' Z)].
 
     Where Z' >= t Z, that is at most sd(A' - g Z') sd(Z') / (t Z^2) by Cauchy and Schwarz, of order 1 / S; both are
-    of sums over a draw without replacement. Elsewhere A' / Z' - g is no longer than the longest v - v_target - g,
-    as it lies in their convex hull, and has probability exp(-(1 - t)^2 S Z^2 / (2 N sum x^2)) at most (Maurer 2003,
-    J. Inequal. Pure Appl. Math. 4:15; Hoeffding 1963, section 6, for draws without replacement). The least over t, and
-    what g itself is off: nothing with the correction. The idea is that of Rawat et al. 2019, arXiv:1907.10747.
+    of sums over a draw without replacement. Elsewhere it is (A' / Z' - g) (1 - Z' / Z): the first no longer than the
+    longest v - v_target - g, as it lies in their convex hull, the second from 0 to 1. That has a probability of at most
+    exp(-(1 - t)^2 S Z^2 / (2 N sum x^2)) (Maurer 2003, J. Inequal. Pure Appl. Math. 4:15; Hoeffding 1963, section 6, for
+    draws without replacement). The least over t, and what g itself is off: nothing with the correction. The idea is that
+    of Rawat et al. 2019, arXiv:1907.10747. What squares may have lost to rounding is added to them.
     """
     count = len(items)
     size = min(training.negatives, count)
@@ -195,11 +205,14 @@ def position_bounds(scores: Tensor, items: Tensor, targets: Tensor, training: Tr
     gradient = pull / whole.unsqueeze(-1)
     centre = targets + gradient
     distances = items.square().sum(-1) - 2 * centre @ items.T + centre.square().sum(-1, keepdim=True)
+    largest = items.square().sum(-1).max() + centre.square().sum(-1)
+    rounding = _ROUNDINGS * torch.finfo(scores.dtype).eps * largest
     mean = gradient * (limit / count).unsqueeze(-1)
     of_sums = ((x.square() * distances).mean(-1) - mean.square().sum(-1)).clamp(min=0)
+    of_sums += rounding * x.square().mean(-1)
     spread = count**2 / size * (count - size) / max(count - 1, 1)
     likely = spread * (of_sums * x.var(-1, correction=0)).sqrt() / whole.square()
-    longest = distances.amax(-1).clamp(min=0).sqrt().maximum(gradient.norm(dim=-1))
+    longest = (distances.amax(-1).clamp(min=0) + rounding).sqrt().maximum(gradient.norm(dim=-1))
     rare = size * whole.square() / (2 * count * x.square().sum(-1))
     bounds = [likely / t + longest * (-((1 - t) ** 2) * rare).exp() for t in _SHARES]
     # No draw comes to less than that of the smallest.
@@ -226,7 +239,7 @@ def text(report: dict[str, Any]) -> str:
         lines.append(
             f"{each['negatives']:5d} {name:5s}: {each['mflop']:.1f} MFLOP; of the gradient's norm: bias "
             f"{each['bias']:.3f} (over {each['unseen']:.3f}), at most {each['bound']:.3f}; "
-            f"one draw {each['one_draw']:.3f}"
+            f"one draw {each['one_draw']:.3f}, of the cohort's mean {each['cohort']:.3f}"
         )
     return "\n".join(lines)
 
