@@ -187,12 +187,12 @@ def position_bounds(scores: Tensor, items: Tensor, targets: Tensor, training: Tr
 
         E[A' / Z'] - g = E[(A' - g Z') (1 / Z' - 1 / Z)] = E[(A' - g Z') (Z - Z') / (Z' Z)].
 
-    Where Z' >= t Z, that is at most sd(A' - g Z') sd(Z') / (t Z^2) by Cauchy and Schwarz, of order 1 / S; both are
-    of sums over a draw without replacement. Elsewhere it is (A' / Z' - g) (1 - Z' / Z): the first no longer than the
-    longest v - v_target - g, as it lies in their convex hull, the second from 0 to 1. That has a probability of at most
-    exp(-(1 - t)^2 S Z^2 / (2 N sum x^2)) (Maurer 2003, J. Inequal. Pure Appl. Math. 4:15; Hoeffding 1963, section 6, for
-    draws without replacement). The least over t, and what g itself is off: nothing with the correction. The idea is that
-    of Rawat et al. 2019, arXiv:1907.10747. What squares may have lost to rounding is added to them.
+    Where Z' >= t Z, that is at most sd(A' - g Z') sd(Z') / (t Z^2) by Cauchy and Schwarz, of order 1 / S; both are of
+    sums over a draw without replacement. Elsewhere it is (A' / Z' - g) (1 - Z' / Z): the first no longer than the
+    longest v - v_target - g, as it lies in their convex hull, the second from 0 to 1. That has a probability of at
+    most exp(-(1 - t)^2 S Z^2 / (2 N sum x^2)) (Maurer 2003, J. Inequal. Pure Appl. Math. 4:15; Hoeffding 1963, section
+    6, for draws without replacement). The least over t, and what g itself is off: nothing with the correction. The
+    idea is that of Rawat et al. 2019, arXiv:1907.10747. What squares may have lost to rounding is added to them.
     """
     count = len(items)
     size = min(training.negatives, count)
