@@ -65,7 +65,7 @@ def run_study(request: StudyRequest, *, as_json: bool) -> None:
 
 
 def _require_devices(study: "Study") -> None:
-    if set(study.config.devices) > {"cpu"} or "cpu" not in study.config.devices:
+    if set(study.config.devices) != {"cpu"}:
         from fedrec.simulation.engines import engine_named
 
         for device in study.config.devices:

@@ -29,9 +29,8 @@ class Others:
     """The S items that a round's losses set against a target.
 
     rows: (S, d) their vectors in the precision of products. prior: (S,), added to their scores, and (N,) prior_of_all,
-    to the targets'. place: (N + 1,) where
-    among them an item is, S where it is not; None where they are all items. similar: (N + T, N) all vectors' dot
-    products with them, where they are all items and that is kept.
+    to the targets'. place: (N + 1,) where among them an item is, S where it is not; None where they are all items.
+    similar: (N + T, N) all vectors' dot products with them, where they are all items and that is kept.
     """
 
     rows: Tensor
