@@ -22,6 +22,18 @@ from fedrec.errors import VerificationError
 LARGEST_REQUEST = 8_192
 _FORMAT = "fedrec enrolment 1"
 _PURPOSE = b"fedrec enrolment request\n"
+# What JSON, hexadecimal digits, keys and signatures of a stranger raise; of a key that is compressed, cryptography says
+# that it is not implemented.
+_UNSOUND = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+    NotImplementedError,
+    UnsupportedAlgorithm,
+    InvalidSignature,
+)
 _HASH = ec.ECDSA(hashes.SHA384())
 _CONSONANTS, _VOWELS = "bdfghjklmnprstvz", "aiou"
 _WORDS = 5
@@ -72,7 +84,7 @@ def read_request(content: bytes) -> EnrolmentRequest:
         signatures = table.pop("signatures")
         request = EnrolmentRequest(**_checked(table))
         _require_signed(request, signatures)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, UnsupportedAlgorithm, InvalidSignature):
+    except _UNSOUND:
         raise VerificationError(
             "This is no sound enrolment request: it is damaged, or was not made by whoever holds its keys. "
             "Ask the device for a new one: `fedrec client enrol`."

@@ -1,5 +1,6 @@
 """An enrolment request: only whoever holds the keys can make one, and nothing in it can be exchanged."""
 
+import base64
 import contextlib
 import json
 import re
@@ -8,6 +9,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +34,17 @@ SIGNED_ROTATION = signed_request(ROTATION, node=NODE, identity=IDENTITY, replace
 
 def changed(content: bytes, **fields: object) -> bytes:
     return json.dumps({**json.loads(content), **fields}).encode()
+
+
+def compressed(node_key: str) -> str:
+    """A key's line with its point as one coordinate and a sign."""
+    kind, content = node_key.split()
+    point = NODE.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    whole = NODE.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    blob = base64.b64decode(content)
+    framed = [len(each).to_bytes(4, "big") + each for each in (whole, point)]
+    assert framed[0] in blob
+    return f"{kind} {base64.b64encode(blob.replace(*framed)).decode()}"
 
 
 def test_a_request_is_read_as_it_was_made() -> None:
@@ -73,6 +86,7 @@ def test_a_request_that_a_key_in_it_did_not_sign_is_refused(forged: bytes) -> No
         changed(SIGNED, identity_key=key_of(IDENTITY).upper()),
         changed(SIGNED, node_key=f"{REQUEST.node_key} somebody@somewhere"),
         changed(SIGNED, node_key=ssh_line(ec.generate_private_key(ec.SECP256R1()).public_key())),
+        changed(SIGNED, node_key=compressed(REQUEST.node_key)),
         changed(SIGNED, signatures=None),
         changed(SIGNED, signatures={"node": "zz", "identity": "zz"}),
     ],
