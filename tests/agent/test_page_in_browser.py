@@ -9,6 +9,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
 
 from fedrec.agent.opening import FILE, open_page
 from fedrec.ondevice.engine import Engine
@@ -156,8 +157,14 @@ def test_what_was_turned_away_is_seen_and_let_in_again(page: Page) -> None:
 def test_the_person_says_for_how_long_events_are_kept(page: Page) -> None:
     page.open()
     page.until(lambda: page.all("#keep-for option"), "there is a choice")
-    page.one("#keep-for").send_keys("for a month")
-    page.until(lambda: page.engine.retention.days == 30, "the choice holds")
+    assert not page.one("#keep").is_enabled()
+    Select(page.one("#keep-for")).select_by_visible_text("for a week")
+    Select(page.one("#keep-for")).select_by_visible_text("for a month")
+    assert page.engine.retention.days is None, "what is only passed over deletes nothing"
+    page.click("#keep")
+    page.until(lambda: "kept for a month" in page.text("#toast"), "the choice is said")
+    assert page.engine.retention.days == 30
+    assert not page.one("#keep").is_enabled()
 
 
 def test_a_hostile_title_is_only_text_and_no_secret_stays_in_the_address(page: Page) -> None:

@@ -19,14 +19,17 @@ export async function showKeeping(attempt, changed) {
   const days = kept.days === null ? "" : String(kept.days);
   const known = KEPT.some(([value]) => value === days) ? KEPT : [...KEPT, [days, `for ${days} days`]];
   const choice = el("select", { id: "keep-for" }, ...known.map(([value, words]) => el("option", { value, selected: value === days }, words)));
-  choice.addEventListener("change", () => attempt(async () => {
+  const keep = button({ id: "keep", disabled: true }, () => attempt(async () => {
     const done = await put("/v1/retention", { days: choice.value ? Number(choice.value) : null, kinds: kept.kinds });
+    keep.disabled = true;
     await changed();
     const gone = done.deleted === 1 ? "1 older event was deleted." : `${done.deleted} older events were deleted.`;
     toast(`What you do is kept ${choice.selectedOptions[0].textContent}. ${gone}`);
-  }));
+  }), "Keep it so");
+  // A keyboard passes over choices that nobody made, and a shorter one deletes: only the button means it.
+  choice.addEventListener("change", () => { keep.disabled = false; });
   const others = Object.keys(kept.kinds).length ? el("p", { className: "note" }, "Some kinds have a time of their own.") : "";
-  byId("keeping").replaceChildren(el("label", { className: "keep", htmlFor: "keep-for" }, "Keep what I do"), choice, others);
+  byId("keeping").replaceChildren(el("label", { className: "keep", htmlFor: "keep-for" }, "Keep what I do"), choice, keep, others);
 }
 
 async function takeAlong() {
