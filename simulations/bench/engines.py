@@ -30,7 +30,7 @@ ASIDE = ("cohort_files", "reference_files", "cohort_bf16")
 # Those that can be looked into; what Flower's and pfl's clients compute is the `product` process's count of the work.
 COUNTED = ("product", "cohort", "reference")
 # A quick run tries one setting of each, which has been the better one or near it.
-TRIED_QUICKLY = ("cohort", "reference", "flower_ray", "pfl_2")
+TRIED_QUICKLY = ("cohort", "bare", "reference", "flower_ray", "pfl_2")
 _ONE_THREAD = ("reference_1", "pfl_1", "pfl_2")
 CACHE = Path(os.environ.get("FEDREC_CACHE") or Path.home() / ".cache" / "fedrec") / "bench"
 PFL = ("pfl==0.6.0", "dp-accounting<0.6")
@@ -181,6 +181,12 @@ def _reference_files(_: Path, __: str) -> Any:
     return Rounds(reference, files=True).turn
 
 
+def _bare(world: Path, _: str) -> Any:
+    from engines_bare import Bare
+
+    return Bare(world).turn
+
+
 def _product(world: Path, device: str) -> Any:
     from engines_model import Product
 
@@ -193,6 +199,7 @@ _TURNS: dict[str, Callable[[Path, str], Any]] = {
     "cohort_bf16": _cohort_bf16,
     "reference": _reference,
     "reference_files": _reference_files,
+    "bare": _bare,
     "product": _product,
 }
 

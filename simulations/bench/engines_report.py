@@ -15,12 +15,13 @@ PRODUCT = 2048
 # The engines, and the settings in which some are tried; the best at a kind of work counts.
 SETTINGS = {
     "cohort": ("cohort",),
+    "bare": ("bare",),
     "reference": ("reference", "reference_1"),
     "flower_ray": ("flower_ray",),
     "pfl": ("pfl_1", "pfl_2"),
 }
 BF16 = "cohort_bf16"
-_SHORT = {"flower_ray": "ray", "pfl": "pfl", "reference": "reference"}
+_SHORT = {"flower_ray": "ray", "pfl": "pfl", "reference": "reference", "bare": "bare"}
 _Rates = dict[str, dict[str, float]]
 
 
@@ -146,6 +147,8 @@ class Measured:
             for other in _SHORT.keys() & rates.keys():
                 ratios[f"cohort_vs_{_SHORT[other]}_{kind}"] = ours[kind] / rates[other][kind]
             ratios[f"{kind}_share_of_limit"] = ours[kind] * self.flop["product"][kind] / product
+            if "bare" in rates:
+                ratios[f"{kind}_share_of_limit_bare"] = rates["bare"][kind] * self.flop["product"][kind] / product
             ratios[f"{kind}_share_of_own_products"] = ours[kind] * self.flop["cohort"][kind] / COHORT / product
         return ratios
 

@@ -32,7 +32,7 @@ def answers(worker: str, world: Path, *asked: dict[str, Any]) -> list[Any]:
 def test_the_cohort_engine_and_the_bare_model_add_up_to_the_references_sum(tmp_path: Path) -> None:
     world = tmp_path / "world.npz"
     answers("world", world)
-    for engine in ("reference", "cohort"):
+    for engine in ("reference", "cohort", "bare"):
         turn = {"kind": "light", "number": 1, "save": str(tmp_path / f"{engine}.npy")}
         assert len(answers(engine, world, turn)) == 2
     sys.path.insert(0, str(BENCH))
@@ -47,7 +47,8 @@ def test_the_cohort_engine_and_the_bare_model_add_up_to_the_references_sum(tmp_p
     expected = np.load(tmp_path / "reference.npy")
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(bare, expected, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(np.load(tmp_path / "cohort.npy"), expected, rtol=0, atol=1e-6)
+    for engine in ("cohort", "bare"):
+        np.testing.assert_allclose(np.load(tmp_path / f"{engine}.npy"), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.study
@@ -56,7 +57,7 @@ def test_the_benchmark_of_engines_prints_what_it_promises() -> None:
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env=ENVIRONMENT).stdout)
     assert set(report) == {"machine", "work", "results", "ratios"}
     results, ratios = report["results"], report["ratios"]
-    tried = {"cohort", "reference", "flower_ray"} | ({"pfl"} - results["left_out"].keys())
+    tried = {"cohort", "bare", "reference", "flower_ray"} | ({"pfl"} - results["left_out"].keys())
     assert results["clients_per_s"].keys() == tried
     assert all(rates.keys() == {"light", "heavy"} for rates in results["clients_per_s"].values())
     assert results["max_difference"] < 1e-5
