@@ -63,9 +63,7 @@ class UpdateSum:
             raise UnsafeUpdateError(
                 f"Updates of shape {updates.shape} are not {len(clients)} of {self._shape} numbers."
             )
-        sound: Bools = np.isfinite(np.vecdot(updates, updates))
-        for place in np.flatnonzero(~sound):  # a sum of squares overflows before its entries do
-            sound[place] = np.isfinite(updates[place]).all()
+        sound = all_finite(updates)
         if self._norm_bound is not None:
             sound &= np.linalg.norm(updates.astype(np.float64), axis=1) <= self._norm_bound
         rows, heard = (updates, clients) if sound.all() else (updates[sound], clients[sound])
@@ -159,6 +157,19 @@ class ServerState:
         with np.errstate(over="ignore"):  # the caller drops a round that overflows
             adapter = (self.adapter + config.server_rate * step).astype(np.float32)
         return ServerState(self.round + 1, adapter, first, second, self.steps + 1)
+
+
+def all_finite(updates: npt.NDArray[np.float32]) -> Bools:
+    """(C,) whether every entry of a row is finite.
+
+    >>> all_finite(np.array([[1.0, 3e38], [np.nan, 0.0]], dtype=np.float32)).tolist()
+    [True, False]
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite: Bools = np.isfinite(np.vecdot(updates, updates))
+    for row in np.flatnonzero(~finite):  # a sum of squares overflows before its entries do
+        finite[row] = np.isfinite(updates[row]).all()
+    return finite
 
 
 _Step = tuple[Doubles, Doubles, Doubles]

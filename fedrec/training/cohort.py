@@ -16,6 +16,7 @@ from fedrec.errors import ConfigError, FedrecError, RefusedError, UnsafeUpdateEr
 from fedrec.privacy.randomness import RandomSource, noise_source
 from fedrec.privacy.statement import composed_epsilon
 from fedrec.secagg.masks import Words, word_type
+from fedrec.training.aggregation import all_finite
 from fedrec.training.blocks import Block, blocks_of
 from fedrec.training.client import Instruction, Replies, Reply, require_sound
 from fedrec.training.cohort_model import CohortModel
@@ -97,7 +98,7 @@ class CohortEngine:
         attempts = self._paid(instruction, willing)
         for made in self._contributions(instruction, willing):
             clients, rows = made.clients, made.rows
-            sound = np.isfinite(rows).all(axis=1)
+            sound = all_finite(rows)
             if not sound.all():
                 yield from (
                     Reply(client=client, code=UnsafeUpdateError.__name__) for client in clients[~sound].tolist()

@@ -32,7 +32,8 @@ _READ_TASTE = frozenset({"history_proj", "intent_proj", "rating_proj"})
 class Pass:
     """A forward pass.
 
-    lows: what each module reads, (E, P, r) in its own basis; inputs: (E, P, d) the same where the basis is trained.
+    lows: what each module reads, (E, P, r) in its own basis, of history_proj as the query is scaled; inputs: (E, P, d)
+    the same where the basis is trained.
     """
 
     loras: Mapping[str, Lora]
@@ -128,7 +129,8 @@ class CohortModel:
                 lows[name] = loras[name].low(inputs[name])
         asking = Asking(batch=batch, read=read, added=())
         if lora := loras.get("history_proj"):
-            asking = replace(asking, added=[(self.scale * lows["history_proj"], lora.b)])
+            lows["history_proj"] = self.scale * lows["history_proj"]
+            asking = replace(asking, added=[(lows["history_proj"], lora.b)])
         for name in ("item_proj", "items"):
             if lora := loras.get(name):
                 inputs[name] = query = asking.whole()
@@ -213,11 +215,10 @@ class CohortModel:
         lora, low = given.loras[module], given.lows[module]
         if outputs is None:
             outputs = low.new_zeros((*low.shape[:2], lora.b.shape[-2]))
-        # The query that history_proj adds to is scaled.
+        if "lora_B" in name:
+            return Side(outputs, low)
         scale = self.scale if module == "history_proj" else 1.0
-        return (
-            Side(outputs, scale * low) if "lora_B" in name else Side(scale * (outputs @ lora.b), given.inputs[module])
-        )
+        return Side(scale * (outputs @ lora.b), given.inputs[module])
 
     def _is_left_apart(self, given: Pass) -> bool:
         """Whether what pulls at the query is needed in one product alone, and is cheaper there factor by factor."""

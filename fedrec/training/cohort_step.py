@@ -43,7 +43,7 @@ class Steps:
 
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
-        shares = (-self.training.learning_rate / batch.counts.clamp(min=1)).to(self.model.items.dtype)[batch.owner]
+        shares = -self.training.learning_rate * batch.share
         update, first = None, First() if self.training.steps > 1 else None
         for _ in range(self.training.steps):
             sides = self._sides(batch, update, first)

@@ -47,7 +47,8 @@ class Labels:
 class Padded:
     """E units of C clients; P positions, L entries that are read or aimed at, and M own positives at most.
 
-    owner: (E,) whose each unit is, ascending. rows: (E, L) of the vectors that are read. asked, liked: (E, P, L) what
+    owner: (E,) whose each unit is, ascending; share: (E,) each unit's part of the mean over its client's units; single:
+    whether each client has one unit. rows: (E, L) of the vectors that are read. asked, liked: (E, P, L) what
     an entry counts in the query of a position, and in its taste; 0 for what is to come. places: (E, P) where among the
     entries each position's target is. targets: (E, P). aimed: (E, P) each position's part of the mean over its unit's
     targets; 0 where it is none. own: (E, M), N for none. labels: None where nobody asked for them.
@@ -55,6 +56,8 @@ class Padded:
 
     clients: int
     owner: Tensor
+    share: Tensor
+    single: bool
     rows: Tensor
     asked: Tensor
     liked: Tensor
@@ -74,7 +77,7 @@ class Padded:
 
     def per_client(self, values: Tensor) -> Tensor:
         """(C, ...) the sum over each client's units of (E, ...)."""
-        if torch.equal(self.owner, torch.arange(self.clients, device=self.owner.device)):
+        if self.single:
             return values
         return values.new_zeros((self.clients, *values.shape[1:])).index_add_(0, self.owner, values)
 
@@ -85,14 +88,15 @@ class Padded:
 
         def some(values: Tensor, *widths: int) -> Tensor:
             for axis, width in enumerate(widths, start=1):
-                values = values.narrow(axis, 0, width)
+                if values.shape[axis] > width:
+                    values = values.narrow(axis, 0, width)
             return values.index_select(0, where)
 
         known = self.labels
         labels = known and Labels(**{each.name: some(getattr(known, each.name), positions) for each in fields(known)})
         return Padded(
             clients=clients,
-            owner=torch.from_numpy(owner).to(where.device),
+            **_owned(owner, clients=clients, like=self.share),
             rows=some(self.rows, entries),
             asked=some(self.asked, positions, entries),
             liked=some(self.liked, positions, entries),
@@ -123,7 +127,7 @@ def pad(units: Units, padding: Padding, *, clients: int) -> Padded:
     aged, counted = whole(ages), real(past)
     return Padded(
         clients=clients,
-        owner=whole(units.owner),
+        **_owned(units.owner, clients=clients, like=padding.asked),
         rows=whole(rows),
         asked=padding.asked[aged] * counted,
         liked=padding.liked[aged] * counted,
@@ -133,6 +137,16 @@ def pad(units: Units, padding: Padding, *, clients: int) -> Padded:
         own=whole(_spread(units.own, units.owns, fill=padding.items)),
         labels=Labels(**{name: real(values) for name, values in _labels(units).items()}) if padding.labels else None,
     )
+
+
+def _owned(owner: Ints, *, clients: int, like: Tensor) -> dict[str, Any]:
+    """What `Padded` says of who owns its units."""
+    counts = np.bincount(owner, minlength=clients)
+    return {
+        "owner": torch.from_numpy(np.ascontiguousarray(owner, dtype=np.int64)).to(like.device),
+        "share": torch.from_numpy(1.0 / counts[owner]).to(like),
+        "single": bool((counts == 1).all()),
+    }
 
 
 def _labels(units: Units) -> dict[str, Array]:

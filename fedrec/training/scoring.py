@@ -183,7 +183,7 @@ def _of_whole(asking: Asking, others: Others) -> Tensor:
         torch.add(times(query, others.rows.T), others.prior, out=scores[..., :-1])
     if others.place is not None:
         own = _at_targets(query @ asking.read.mT, batch)
-        scores[..., -1] = own.squeeze(-1) + others.prior_of_all[batch.targets]
+        torch.add(own, others.prior_of_all[batch.targets].unsqueeze(-1), out=scores[..., -1:])
     return scores
 
 
