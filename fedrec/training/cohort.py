@@ -16,7 +16,6 @@ from fedrec.errors import ConfigError, FedrecError, RefusedError, UnsafeUpdateEr
 from fedrec.privacy.randomness import RandomSource, noise_source
 from fedrec.privacy.statement import composed_epsilon
 from fedrec.secagg.masks import Words, word_type
-from fedrec.training.aggregation import all_finite
 from fedrec.training.blocks import Block, blocks_of
 from fedrec.training.client import Instruction, Replies, Reply, require_sound
 from fedrec.training.cohort_model import CohortModel
@@ -98,12 +97,10 @@ class CohortEngine:
         attempts = self._paid(instruction, willing)
         for made in self._contributions(instruction, willing):
             clients, rows = made.clients, made.rows
-            sound = all_finite(rows)
-            if not sound.all():
-                yield from (
-                    Reply(client=client, code=UnsafeUpdateError.__name__) for client in clients[~sound].tolist()
-                )
-                clients, rows = clients[sound], rows[sound]
+            if not made.sound.all():
+                lost = clients[~made.sound].tolist()
+                yield from (Reply(client=client, code=UnsafeUpdateError.__name__) for client in lost)
+                clients, rows = clients[made.sound], rows[made.sound]
             yield Replies(clients=clients, updates=rows, attempts=attempts[np.searchsorted(willing, clients)])
 
     def aggregate(

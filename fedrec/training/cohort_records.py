@@ -37,6 +37,8 @@ class CohortRecords:
         self._taken: dict[str, Ints] = {}
         # One more than the last round of each; 0 for none.
         self._last = _column(self._folder, clients)
+        # By token and kind, whom each entry names.
+        self._named: dict[tuple[str, str], list[Ints]] = {}
         for entry in self._ledger.entries:
             self._count(entry)
 
@@ -91,13 +93,14 @@ class CohortRecords:
         return attempts
 
     def _attempts(self, clients: Ints, token: str, kind: str) -> Ints:
-        known = [
-            np.asarray(e["participants"]) for e in self._ledger.entries if (e["token"], e["kind"]) == (token, kind)
-        ]
-        return np.sum([np.isin(clients, each) for each in known], axis=0, dtype=np.int64) + np.zeros_like(clients)
+        attempts: Ints = np.zeros_like(clients)
+        for named in self._named.get((token, kind), []):
+            attempts += np.isin(clients, named)
+        return attempts
 
     def _count(self, entry: Mapping[str, Any]) -> None:
         who = np.asarray(entry["participants"], dtype=np.int64)
+        self._named.setdefault((entry["token"], entry["kind"]), []).append(who)
         self.taken(entry["kind"])[who] += 1
         if entry["kind"] == "update":
             self._last[who] = entry["round"] + 1

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from fedrec.config import TrainingConfig
-from fedrec.data.sequences import Ints
+from fedrec.data.sequences import Bools, Ints
 from fedrec.privacy.plan import PopularityRelease, PrivacyPlan
 from fedrec.privacy.randomness import RandomSource
+from fedrec.training.aggregation import all_finite
 from fedrec.training.blocks import METRICS
 from fedrec.training.client import Instruction
 from fedrec.training.cohort_model import CohortModel
@@ -35,10 +36,11 @@ _MOST_CLIENTS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributions:
-    """What some clients send, a row each. sources: of each client, where it drew from one."""
+    """What some clients send, a row each. sound: (C,) whether it is finite. sources: of each, where it drew any."""
 
     clients: Ints
     rows: Rows
+    sound: Bools
     sources: Sequence[RandomSource] = ()
 
 
@@ -76,19 +78,20 @@ class CohortRound:
 
     def _block(self, steps: Steps, which: Ints) -> Contributions:
         clients, places = self.clients[which], self.places[which]
+        draws = self.plan is not None and self.plan.mode != "central" and self.instruction.task == "update"
+        sources = [self.source_of(client) for client in clients.tolist()] if draws else []
+        rows = self._rows(steps, places, sources)
+        return Contributions(clients=clients, rows=rows, sound=all_finite(rows), sources=sources)
+
+    def _rows(self, steps: Steps, places: Ints, sources: Sequence[RandomSource]) -> Rows:
         if self.instruction.task == "popularity" and self.plan and self.plan.popularity:
-            return Contributions(clients=clients, rows=self._popularity(places, self.plan.popularity))
+            return self._popularity(places, self.plan.popularity)
         batch = self.histories.batch(places)
         if self.plan is None:
-            return Contributions(clients=clients, rows=_numpy(steps.plain(batch)))
-        if self.plan.mode == "central":
-            return Contributions(clients=clients, rows=self._clipped(steps, batch, self.plan))
-        sources = [self.source_of(client) for client in clients.tolist()]
+            return _numpy(steps.plain(batch))
         if self.plan.mode == "local":
-            rows = _numpy(steps.private(batch, self.plan, sources))
-        else:
-            rows = self._clipped(steps, batch, self.plan)
-        return Contributions(clients=clients, rows=rows, sources=sources)
+            return _numpy(steps.private(batch, self.plan, sources))
+        return self._clipped(steps, batch, self.plan)
 
     def _clipped(self, steps: Steps, batch: Padded, plan: PrivacyPlan) -> Rows:
         """See `contribution.clipped_update`; what is not finite counts as nothing, as from a client without data."""
