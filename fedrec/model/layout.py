@@ -1,5 +1,6 @@
 """How the shared adapter lies in one flat vector; without torch, as devices need it too."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class Layout:
     @property
     def size(self) -> int:
         """How many numbers the flat vector has, P."""
-        return sum(int(np.prod(shape)) for shape in self.shapes)
+        return sum(math.prod(shape) for shape in self.shapes)
 
     def fitting(self, flat: npt.ArrayLike) -> FlatAdapter:
         """`flat` as (P,) float32; raises UnsafeUpdateError on a wrong size or a non-finite entry."""
@@ -40,7 +41,7 @@ class Layout:
 
     def tensors(self, flat: FlatAdapter) -> dict[str, FlatAdapter]:
         """The tensors of a flat vector by name, as views."""
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
         pieces = np.split(flat, ends[:-1])
         return {name: piece.reshape(shape) for name, shape, piece in zip(self.names, self.shapes, pieces, strict=True)}
 

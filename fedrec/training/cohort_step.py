@@ -1,5 +1,6 @@
 """The local steps of many clients at once, plain or private."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ class Steps:
 
     def _noise(self, source: RandomSource, noise_std: float) -> np.ndarray:
         shapes = self.model.layout.shapes
-        return np.concatenate([source.gaussian(int(np.prod(shape)), noise_std=noise_std) for shape in shapes])
+        return np.concatenate([source.gaussian(math.prod(shape), noise_std=noise_std) for shape in shapes])
 
     def _zeros(self, batch: Padded) -> Tensor:
         return self.model.items.new_zeros((batch.clients, self.model.layout.size))
@@ -103,7 +104,7 @@ class Steps:
 
 def _tensors(layout: Layout, flat: Tensor) -> Adapter:
     """(..., P) by name and in shape."""
-    pieces = torch.split(flat, [int(np.prod(shape)) for shape in layout.shapes], dim=-1)
+    pieces = torch.split(flat, [math.prod(shape) for shape in layout.shapes], dim=-1)
     return {
         name: piece.reshape(*piece.shape[:-1], *shape)
         for name, shape, piece in zip(layout.names, layout.shapes, pieces, strict=True)
