@@ -1,6 +1,7 @@
 """Small populations for the cohort engine, under every mode, beside the reference engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,15 @@ class Beside:
         blocks = blocks_of(plan, instruction.task, size=size) if plan and plan.mode == "central" else []
         total = UpdateSum(size, blocks=blocks)
         return ask(engine, instruction, cohort, total=total, until=Until(timeout=10, enough=len(cohort)))
+
+
+class Here(Executor):
+    """Work is done where it is asked for: what counts or computes for one thread alone is in that one."""
+
+    def submit(self, work: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*given, **named))
+        return done
 
 
 def updates_of(engine: Any, instruction: Instruction, cohort: Sequence[int]) -> dict[int, np.ndarray]:

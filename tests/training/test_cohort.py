@@ -1,6 +1,5 @@
 """The cohort engine is the reference engine, faster: over modes, ragged histories, empty clients and refusals."""
 
-from concurrent.futures import Executor, Future
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +20,7 @@ from fedrec.training.masking import masking_of
 from fedrec.training.packing import pack_units
 from fedrec.training.run_folder import RunFolder
 from tests.small_worlds import ALL_HEADS, ALL_RANKS
-from tests.training.cohort_worlds import Beside, a_population, a_scenario, a_workbench, updates_of
+from tests.training.cohort_worlds import Beside, Here, a_population, a_scenario, a_workbench, updates_of
 
 SAMPLED = {name: rank for name, rank in ALL_RANKS.items() if name != "items"}
 LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=9)
@@ -258,12 +257,3 @@ def test_dot_products_between_items_that_are_kept_spare_products_and_change_noth
         (theirs, more) = counted()
     assert all(near(ours[client], theirs[client], 1e-9) for client in ours)
     assert fewer < more
-
-
-class Here(Executor):
-    """Work is done where it is asked for, as torch counts in one thread alone."""
-
-    def submit(self, work, /, *given, **named):
-        done = Future()
-        done.set_result(work(*given, **named))
-        return done
