@@ -59,6 +59,8 @@ class RunFolder:
         elif path.exists() and any(not _is_draft(entry) for entry in path.iterdir()):
             raise ConfigError(f"{path} is not empty and holds no run. Choose another --out.")
         else:
+            # Its ledger, records and cohorts say who took part: of a folder that it makes, nobody else reads them.
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(existing, config.encode())
 
     @property

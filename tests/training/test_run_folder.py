@@ -26,6 +26,14 @@ def test_a_new_run_has_no_state_and_its_settings_beside_it(folder):
     assert (folder.path / "config.toml").read_text() == CONFIG
 
 
+def test_who_took_part_is_for_its_owner_alone_where_the_folder_is_its_own(folder, tmp_path):
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o755)
+    there = RunFolder(tmp_path / "shared", CONFIG, resume=False)
+    assert there.path.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_state_is_read_back_bit_for_bit(folder):
     folder.commit(state(1), {"round": 1})
     found = folder.state()
