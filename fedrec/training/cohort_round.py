@@ -29,7 +29,7 @@ from fedrec.training.padding import Padded
 Rows = npt.NDArray[np.float32]
 
 # Numbers in a block's tensors, so that they stay near the processor, and in memory that is used again.
-_NUMBERS = 3_500_000
+_NUMBERS = 5_000_000
 _FEWEST_NUMBERS = 500_000
 _MOST_CLIENTS = 128
 
@@ -130,12 +130,12 @@ class CohortRound:
         """Which clients' histories are of like length, so many that their tensors stay small."""
         positions, entries = self.histories.sizes[:, self.places]
         scored, width = self.training.negatives or len(self.model.items), self.model.items.shape[1]
-        numbers = positions * (scored + 4 * width) + 2 * self.model.layout.size
+        numbers = positions * (scored + 4 * width) + entries * width + 2 * self.model.layout.size
         if self.model.catalogue.similar is not None:
             numbers += np.minimum(entries // 4, positions) * scored
         # Something for every worker to do, where there is enough of it.
         most = min(_NUMBERS, max(_FEWEST_NUMBERS, -(-int(numbers.sum()) // threads)))
-        order = np.argsort(positions, kind="stable")
+        order = np.lexsort((entries, positions))
         first, widest = 0, 0
         for place, wide in enumerate(numbers[order].tolist()):
             widest = max(widest, wide)
