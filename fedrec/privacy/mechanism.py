@@ -47,13 +47,21 @@ def bounded_sum(updates: Vector, *, clip_norm: float | None) -> Doubles:
     return total
 
 
-def _shrinking(rows: Doubles, clip_norm: float) -> Doubles:
-    """(...,) what each row is multiplied by to be no longer than `clip_norm`.
+def l2_norm(vectors: Doubles) -> Doubles:
+    """(...,) the L2 norm of (..., P).
 
-    By einsum, as in the sum above: BLAS shares products of this size out among threads that then spin for a while, and
-    take the cores from whoever trains.
+    By einsum, and so are sums of rows: BLAS shares products of this size out among threads that spin for a while
+    afterwards, and take the cores from whoever trains.
+
+    >>> l2_norm(np.array([[3.0, 4.0], [0.0, 0.5]])).tolist()
+    [5.0, 0.5]
     """
-    norms = np.sqrt(np.einsum("...i,...i->...", rows, rows))
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", vectors, vectors)))
+
+
+def _shrinking(rows: Doubles, clip_norm: float) -> Doubles:
+    """(...,) what each row is multiplied by to be no longer than `clip_norm`."""
+    norms = l2_norm(rows)
     if not np.isfinite(norms).all():
         raise UnsafeUpdateError("An update is not finite. It cannot be clipped and is not counted.")
     shrinking: Doubles = clip_norm / np.maximum(norms, clip_norm)

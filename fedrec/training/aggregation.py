@@ -16,7 +16,7 @@ from fedrec.data.sequences import Bools, Ints
 from fedrec.errors import OverNormError, UnsafeUpdateError
 from fedrec.federation_config import FederationConfig
 from fedrec.model.layout import FlatAdapter
-from fedrec.privacy.mechanism import Doubles, bounded_sum, clip_update
+from fedrec.privacy.mechanism import Doubles, bounded_sum, clip_update, l2_norm
 from fedrec.training.blocks import Block, total_size
 from fedrec.training.robust import EVERYBODY, Groups, median_of_means
 
@@ -65,7 +65,7 @@ class UpdateSum:
             )
         sound = all_finite(updates)
         if self._norm_bound is not None:
-            sound &= np.linalg.norm(updates.astype(np.float64), axis=1) <= self._norm_bound
+            sound &= l2_norm(updates.astype(np.float64)) <= self._norm_bound
         rows, heard = (updates, clients) if sound.all() else (updates[sound], clients[sound])
         if self._groups.count == 1:
             self._add_rows(rows, group=0)
@@ -115,7 +115,7 @@ class UpdateSum:
         # Of numpy's products this one says nothing of that to the log.
         if not math.isfinite(np.vdot(update, update)) and not np.isfinite(update).all():
             raise UnsafeUpdateError("An update is not finite.")
-        if self._norm_bound is not None and np.linalg.norm(update.astype(np.float64)) > self._norm_bound:
+        if self._norm_bound is not None and l2_norm(update.astype(np.float64)) > self._norm_bound:
             raise OverNormError(f"An update is longer than federation.norm_bound {self._norm_bound:g}.")
 
     def _bounded(self, update: npt.NDArray[np.floating[Any]]) -> Doubles:

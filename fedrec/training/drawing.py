@@ -144,7 +144,7 @@ def eligible(clients: Ints, plan: PrivacyPlan, tally: Tally, *, round_number: in
     spent = tally.taken >= plan.limits.cap
     if plan.limits.separation > 1:
         spent |= (tally.taken > 0) & (round_number - tally.last < plan.limits.separation)
-    return clients[~np.isin(clients, tally.ids[spent])]
+    return _without(clients, tally.ids[spent])
 
 
 def within_budget(clients: Ints, tally: Tally, more: Sequence[Spend], budget: Budget) -> Ints:
@@ -158,7 +158,12 @@ def within_budget(clients: Ints, tally: Tally, more: Sequence[Spend], budget: Bu
         return clients[:0]
     spendings, which = tally.spendings()
     full = np.array([not fits(spending) for spending in spendings], dtype=np.bool_)
-    return clients[~np.isin(clients, tally.ids[full[which]])]
+    return _without(clients, tally.ids[full[which]])
+
+
+def _without(clients: Ints, barred: Ints) -> Ints:
+    """The clients that are none of `barred`, in their order."""
+    return clients[np.isin(clients, barred, invert=True)] if len(barred) else clients
 
 
 def _numbers(clients: Sequence[int] | Ints) -> Ints:

@@ -17,6 +17,7 @@ from fedrec.errors import VerificationError
 from fedrec.federation_config import FederationConfig
 from fedrec.privacy.accounting import worst_epsilon
 from fedrec.privacy.ledger import Ledger
+from fedrec.privacy.mechanism import l2_norm
 from fedrec.privacy.plan import PrivacyPlan
 from fedrec.privacy.seal import Seal, require_sealed
 from fedrec.release import signing_key
@@ -144,4 +145,4 @@ def _step(state: ServerState, result: RoundResult, federation: FederationConfig)
         # Finite entries can still overflow together: such a round moves nothing.
         result.failures["overflow"] += 1
         return state.skip(), 0.0
-    return advanced, float(np.linalg.norm(result.mean))
+    return advanced, float(l2_norm(result.mean))
