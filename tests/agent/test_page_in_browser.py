@@ -158,13 +158,35 @@ def test_the_person_says_for_how_long_events_are_kept(page: Page) -> None:
     page.open()
     page.until(lambda: page.all("#keep-for option"), "there is a choice")
     assert not page.one("#keep").is_enabled()
-    Select(page.one("#keep-for")).select_by_visible_text("for a week")
-    Select(page.one("#keep-for")).select_by_visible_text("for a month")
+    choice = Select(page.one("#keep-for"))
+    choice.select_by_visible_text("for a week")
+    choice.select_by_visible_text("for ever")
+    assert not page.one("#keep").is_enabled(), "it is kept so"
+    choice.select_by_visible_text("for a month")
     assert page.engine.retention.days is None, "what is only passed over deletes nothing"
     page.click("#keep")
     page.until(lambda: "kept for a month" in page.text("#toast"), "the choice is said")
     assert page.engine.retention.days == 30
     assert not page.one("#keep").is_enabled()
+    assert page.browser.switch_to.active_element == page.one("#keep-for")
+
+
+def test_a_choice_that_is_made_while_another_is_on_its_way_is_not_said_to_hold(page: Page) -> None:
+    page.open()
+    page.until(lambda: page.all("#keep-for option"), "there is a choice")
+    page.browser.execute_script(
+        "const whole = fetch; window.go = []; window.fetch = async (...asked) => {"
+        " if (asked[1]?.method === 'PUT') await new Promise((go) => window.go.push(go)); return whole(...asked); }"
+    )
+    choice = Select(page.one("#keep-for"))
+    choice.select_by_visible_text("for a week")
+    page.click("#keep")
+    page.until(lambda: page.browser.execute_script("return window.go.length"), "it is on its way")
+    choice.select_by_visible_text("for ever")
+    page.browser.execute_script("window.go[0]()")
+    page.until(lambda: "kept for a week" in page.text("#toast"), "what holds is said")
+    assert page.engine.retention.days == 7
+    assert page.one("#keep").is_enabled(), "the other choice is still to be made so"
 
 
 def test_a_hostile_title_is_only_text_and_no_secret_stays_in_the_address(page: Page) -> None:

@@ -17,19 +17,26 @@ export function dataButtons(attempt, changed) {
 export async function showKeeping(attempt, changed) {
   const kept = await get("/v1/retention");
   const days = kept.days === null ? "" : String(kept.days);
+  let held = days;
   const known = KEPT.some(([value]) => value === days) ? KEPT : [...KEPT, [days, `for ${days} days`]];
-  const choice = el("select", { id: "keep-for" }, ...known.map(([value, words]) => el("option", { value, selected: value === days }, words)));
+  const choice = el("select", { id: "keep-for", aria: { describedby: "keep-note" } },
+    ...known.map(([value, words]) => el("option", { value, selected: value === days }, words)));
   const keep = button({ id: "keep", disabled: true }, () => attempt(async () => {
-    const done = await put("/v1/retention", { days: choice.value ? Number(choice.value) : null, kinds: kept.kinds });
-    keep.disabled = true;
-    await changed();
+    const { value, textContent } = choice.selectedOptions[0];
+    const done = await put("/v1/retention", { days: value ? Number(value) : null, kinds: kept.kinds });
+    held = value;
+    settle();
+    choice.focus();
     const gone = done.deleted === 1 ? "1 older event was deleted." : `${done.deleted} older events were deleted.`;
-    toast(`What you do is kept ${choice.selectedOptions[0].textContent}. ${gone}`);
+    toast(`What you do is kept ${textContent}. ${gone}`);
+    await changed();
   }), "Keep it so");
   // A keyboard passes over choices that nobody made, and a shorter one deletes: only the button means it.
-  choice.addEventListener("change", () => { keep.disabled = false; });
+  const settle = () => { keep.disabled = choice.value === held; };
+  choice.addEventListener("change", settle);
+  const note = el("p", { className: "note", id: "keep-note" }, "The button makes it so. A shorter time deletes what is older.");
   const others = Object.keys(kept.kinds).length ? el("p", { className: "note" }, "Some kinds have a time of their own.") : "";
-  byId("keeping").replaceChildren(el("label", { className: "keep", htmlFor: "keep-for" }, "Keep what I do"), choice, keep, others);
+  byId("keeping").replaceChildren(el("label", { className: "keep", htmlFor: "keep-for" }, "Keep what I do"), choice, keep, note, others);
 }
 
 async function takeAlong() {
