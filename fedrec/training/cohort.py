@@ -136,6 +136,7 @@ class CohortEngine:
         for client, attempt in zip(willing.tolist(), attempts.tolist(), strict=True):
             masked.hear(MaskedReply(client=client, attempts=attempt), paid=True)
         for made in self._contributions(instruction, willing):
+            # Every row is sound: what is not finite is cut to zeros where updates are clipped.
             for row, source in zip(made.rows, made.sources, strict=True):
                 total += encoded(masking, row, source=source)
         pay(masked)

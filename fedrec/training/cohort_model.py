@@ -217,6 +217,7 @@ class CohortModel:
             outputs = low.new_zeros((*low.shape[:2], lora.b.shape[-2]))
         if "lora_B" in name:
             return Side(outputs, low)
+        # The query that history_proj adds to is scaled.
         scale = self.scale if module == "history_proj" else 1.0
         return Side(scale * (outputs @ lora.b), given.inputs[module])
 

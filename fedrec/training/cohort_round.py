@@ -102,15 +102,17 @@ class CohortRound:
         bounded = bounded if bool(sound.all()) else bounded.where(sound.unsqueeze(1), 0.0)
         blocks = [bounded]
         if plan.metrics_noise is not None:
+            there = sound & torch.from_numpy(batch.owners.counts > 0).to(sound.device)
             metrics = self._metrics(steps, batch, clipped=norms > plan.clip_norm)
-            blocks.append(metrics.where((sound & (batch.counts > 0)).unsqueeze(1), 0.0))
+            blocks.append(metrics.where(there.unsqueeze(1), 0.0))
         return _numpy(bounded if len(blocks) == 1 else torch.cat(blocks, dim=1))
 
     def _metrics(self, steps: Steps, batch: Padded, *, clipped: Tensor) -> Tensor:
         """(C, 4) see `contribution.metrics_of`."""
         loss, hits, targets = self.model.quality(batch, steps.shared)
-        mean = batch.per_client(loss) / batch.counts.clamp(min=1)
-        rate = batch.per_client(hits) / batch.per_client(targets).clamp(min=1)
+        per_client = batch.owners.per_client
+        mean = per_client(loss * batch.owners.share)
+        rate = per_client(hits) / per_client(targets).clamp(min=1)
         one = torch.ones_like(mean)
         values = torch.stack([(mean / LARGEST_LOSS).clamp(0, 1), rate.to(one), clipped.to(one), one], dim=1)
         # Four entries of at most 1 have norm at most 2.

@@ -44,7 +44,7 @@ class Steps:
 
     def plain(self, batch: Padded) -> Tensor:
         """Steps along the mean loss of each client's units; zeros for a client without any."""
-        shares = -self.training.learning_rate * batch.share
+        shares = -self.training.learning_rate * batch.owners.share
         update, first = None, First() if self.training.steps > 1 else None
         for _ in range(self.training.steps):
             sides = self._sides(batch, update, first)
@@ -60,7 +60,7 @@ class Steps:
         if plan.local is None:
             raise UnsafeUpdateError(f"A plan of mode {plan.mode} has no private steps. Train plainly and clip.")
         update, first = self._zeros(batch), First() if plan.local.steps > 1 else None
-        counts = batch.counts.tolist()
+        counts = batch.owners.counts.tolist()
         rate = self.training.learning_rate / plan.local.expected_batch
         noise_std = plan.noise_multiplier * plan.clip_norm
         for step in range(plan.local.steps):
@@ -83,17 +83,19 @@ class Steps:
         return np.concatenate([source.gaussian(math.prod(shape), noise_std=noise_std) for shape in shapes])
 
     def _zeros(self, batch: Padded) -> Tensor:
-        return self.model.items.new_zeros((batch.clients, self.model.layout.size))
+        return self.model.items.new_zeros((len(batch.owners.counts), self.model.layout.size))
 
     def _sides(self, batch: Padded, update: Tensor | None, first: First | None) -> dict[str, Side]:
         """The gradients of all units at the shared adapter, or at each client's own."""
-        adapter = self.shared if update is None else _tensors(self.model.layout, (self.flat + update)[batch.owner])
+        adapter = (
+            self.shared if update is None else _tensors(self.model.layout, (self.flat + update)[batch.owners.place])
+        )
         return self.model.gradients(batch, adapter, heads=self.training.heads, others=self.others, first=first)
 
     def _summed(self, sides: Mapping[str, Side], weights: Tensor, batch: Padded) -> Tensor:
         """(C, P) each client's weighted sum of its units' gradients."""
         parts = [side.products(side.right * weights[:, None, None]).flatten(1) for side in sides.values()]
-        return batch.per_client(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
+        return batch.owners.per_client(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
 
     def _norms(self, sides: Mapping[str, Side]) -> tuple[Tensor, Tensor]:
         """(E,) the norm of each unit's whole gradient, and whether it is finite."""

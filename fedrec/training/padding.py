@@ -44,20 +44,44 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """Whose E units are: (E,) place, ascending, of each one's client among C.
+
+    share: (E,) each unit's part of the mean over its client's units. counts: (C,) units of each client, on the CPU.
+    """
+
+    place: Tensor
+    share: Tensor
+    counts: Ints
+
+    @classmethod
+    def of(cls, place: Ints, *, clients: int, like: Tensor) -> "Owners":
+        """Of `clients` in all, as tensors like another."""
+        counts = np.bincount(place, minlength=clients)
+        return cls(
+            place=torch.from_numpy(np.ascontiguousarray(place, dtype=np.int64)).to(like.device),
+            share=torch.from_numpy(1.0 / counts[place]).to(like),
+            counts=counts,
+        )
+
+    def per_client(self, values: Tensor) -> Tensor:
+        """(C, ...) the sum over each client's units of (E, ...)."""
+        if (self.counts == 1).all():
+            return values
+        return values.new_zeros((len(self.counts), *values.shape[1:])).index_add_(0, self.place, values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Padded:
     """E units of C clients; P positions, L entries that are read or aimed at, and M own positives at most.
 
-    owner: (E,) whose each unit is, ascending; share: (E,) each unit's part of the mean over its client's units; single:
-    whether each client has one unit. rows: (E, L) of the vectors that are read. asked, liked: (E, P, L) what
+    owners: whose the units are. rows: (E, L) of the vectors that are read. asked, liked: (E, P, L) what
     an entry counts in the query of a position, and in its taste; 0 for what is to come. places: (E, P) where among the
     entries each position's target is. targets: (E, P). aimed: (E, P) each position's part of the mean over its unit's
     targets; 0 where it is none. own: (E, M), N for none. labels: None where nobody asked for them.
     """
 
-    clients: int
-    owner: Tensor
-    share: Tensor
-    single: bool
+    owners: Owners
     rows: Tensor
     asked: Tensor
     liked: Tensor
@@ -69,17 +93,6 @@ class Padded:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @property
-    def counts(self) -> Tensor:
-        """(C,) how many units each client has."""
-        return torch.bincount(self.owner, minlength=self.clients)
-
-    def per_client(self, values: Tensor) -> Tensor:
-        """(C, ...) the sum over each client's units of (E, ...)."""
-        if self.single:
-            return values
-        return values.new_zeros((self.clients, *values.shape[1:])).index_add_(0, self.owner, values)
 
     def take(self, units: Ints, *, owner: Ints, clients: int, widths: tuple[int, int, int]) -> "Padded":
         """Some units. owner: (E,) of each of them. widths: their most positions, entries and own positives."""
@@ -95,8 +108,7 @@ class Padded:
         known = self.labels
         labels = known and Labels(**{each.name: some(getattr(known, each.name), positions) for each in fields(known)})
         return Padded(
-            clients=clients,
-            **_owned(owner, clients=clients, like=self.share),
+            owners=Owners.of(owner, clients=clients, like=self.owners.share),
             rows=some(self.rows, entries),
             asked=some(self.asked, positions, entries),
             liked=some(self.liked, positions, entries),
@@ -126,8 +138,7 @@ def pad(units: Units, padding: Padding, *, clients: int) -> Padded:
 
     aged, counted = whole(ages), real(past)
     return Padded(
-        clients=clients,
-        **_owned(units.owner, clients=clients, like=padding.asked),
+        owners=Owners.of(units.owner, clients=clients, like=padding.asked),
         rows=whole(rows),
         asked=padding.asked[aged] * counted,
         liked=padding.liked[aged] * counted,
@@ -137,16 +148,6 @@ def pad(units: Units, padding: Padding, *, clients: int) -> Padded:
         own=whole(_spread(units.own, units.owns, fill=padding.items)),
         labels=Labels(**{name: real(values) for name, values in _labels(units).items()}) if padding.labels else None,
     )
-
-
-def _owned(owner: Ints, *, clients: int, like: Tensor) -> dict[str, Any]:
-    """What `Padded` says of who owns its units."""
-    counts = np.bincount(owner, minlength=clients)
-    return {
-        "owner": torch.from_numpy(np.ascontiguousarray(owner, dtype=np.int64)).to(like.device),
-        "share": torch.from_numpy(1.0 / counts[owner]).to(like),
-        "single": bool((counts == 1).all()),
-    }
 
 
 def _labels(units: Units) -> dict[str, Array]:

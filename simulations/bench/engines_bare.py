@@ -28,7 +28,7 @@ from engines_model import (
 )
 from torch import Tensor
 
-# Clients in a block: on two cores the fastest among 25, 50 and 100 light ones, and among 2, 5, 10 and 25 heavy ones.
+# Clients in a block at most: on two cores the fastest among 25, 50 and 100 light ones, and 2, 5, 10 and 25 heavy ones.
 BLOCKS = {"light": 50, "heavy": 5}
 
 
@@ -44,7 +44,9 @@ class Bare:
         }
         # In the basis of the frozen `a`, which is the first axes.
         self._lows = {kind: clients[1][..., :RANK].contiguous() for kind, clients in self._clients.items()}
-        self._workers = ThreadPoolExecutor(torch.get_num_threads())
+        threads = torch.get_num_threads()
+        self._sizes = {kind: min(most, -(-COHORT // threads)) for kind, most in BLOCKS.items()}
+        self._workers = ThreadPoolExecutor(threads)
         torch.set_num_threads(1)
 
     def turn(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +59,8 @@ class Bare:
         others = self._items if negatives is None else self._items[negatives]
         place = torch.full((ITEMS,), len(some))
         place[some] = torch.arange(len(some))
-        blocks = [slice(start, start + BLOCKS[kind]) for start in range(0, COHORT, BLOCKS[kind])]
+        size = self._sizes[kind]
+        blocks = [slice(start, start + size) for start in range(0, COHORT, size)]
         sums = self._workers.map(lambda block: self._block(kind, block, b, others, place), blocks)
         total = torch.stack(list(sums)).sum(0)
         total + torch.normal(0.0, NOISE_MULTIPLIER * CLIP_NORM, (PARAMETERS,))

@@ -172,9 +172,11 @@ def bias_bounds(model: CohortModel, batch: Padded, adapter: FlatAdapter, trainin
     given = model.forward(batch, Steps.of(model, training, others, adapter).shared)
     scores = model._scores(batch, given, others)
     leave_out_own_(scores, batch, others)
-    read = model.scale * given.lows["history_proj"].norm(dim=-1)
+    read = given.lows["history_proj"].norm(dim=-1)
     each = (position_bounds(scores, model.items, model.items[batch.targets], training) * read * batch.aimed).sum(1)
-    return training.heads["next_item"] * batch.per_client(each) / batch.counts.clamp(min=1)
+    return (
+        training.heads["next_item"] * batch.owners.per_client(each) / torch.from_numpy(batch.owners.counts).clamp(min=1)
+    )
 
 
 def position_bounds(scores: Tensor, items: Tensor, targets: Tensor, training: TrainingConfig) -> Tensor:
