@@ -42,6 +42,7 @@ def worst_of(candidates: Iterable[Spending], *, delta: float) -> Spent:
 def largest(spendings: Iterable[Spending]) -> list[Spending]:
     """The spendings that no other one holds whole: one of them is the worst at every delta.
 
+    >>> from fedrec.privacy.spends import GaussianSpend
     >>> once = GaussianSpend(noise_multiplier=2.0, sampling_rate=1.0, steps=1)
     >>> largest([((once, 1),), ((once, 3),), ()]) == [((once, 3),)]
     True
@@ -104,6 +105,7 @@ def curve_facts(spendings: Iterable[Spending], *, delta: float) -> list[dict[str
 def gaussian_facts(spendings: Iterable[Spending]) -> dict[str, float | None]:
     """mu and rho of one Gaussian that bounds each spending; None where a step of any is sub-sampled.
 
+    >>> from fedrec.privacy.spends import GaussianSpend
     >>> gaussian_facts([((GaussianSpend(noise_multiplier=2.0), 4),), ()])
     {'gdp_mu': 1.0, 'zcdp_rho': 0.5}
     """
