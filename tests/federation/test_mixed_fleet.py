@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
@@ -75,6 +76,7 @@ def records(fleet: Fleet) -> list[dict[str, Any]]:
     return fleet.folder.rounds()
 
 
+@pytest.mark.slow
 def test_clients_of_all_speeds_are_in_one_sum(tmp_path: Path) -> None:
     fleet = MixedFleet(path=tmp_path, asks={client: 3 * client for client in range(CLIENTS)})
     assert fleet.run().adapter.any()
@@ -82,6 +84,7 @@ def test_clients_of_all_speeds_are_in_one_sum(tmp_path: Path) -> None:
     assert fleet.time > 0
 
 
+@pytest.mark.slow
 def test_who_is_slower_than_a_round_is_left_out_of_its_sum(tmp_path: Path) -> None:
     fleet = MixedFleet(path=tmp_path, rounds=2, asks={2: NEVER})
     assert fleet.run().adapter.any()
@@ -90,6 +93,7 @@ def test_who_is_slower_than_a_round_is_left_out_of_its_sum(tmp_path: Path) -> No
     assert all(2 not in event["participants"] for event in read_events(fleet.folder.ledger))
 
 
+@pytest.mark.slow
 def test_who_joins_while_a_round_runs_is_asked_in_a_later_one(tmp_path: Path) -> None:
     late = CLIENTS
     fleet = MixedFleet(path=tmp_path, clients=CLIENTS + 1, rounds=4, joins={late: CLIENTS + 3})

@@ -26,6 +26,7 @@ draft.rename("{out}")
 """
 
 
+@pytest.mark.slow
 def test_a_task_reads_its_token_and_no_command_line_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, out = tmp_path / "program", tmp_path / "out"
     program.write_text(PROGRAM.format(python=sys.executable, out=out))

@@ -146,6 +146,7 @@ def test_how_long_its_app_took_is_not_believed(link: InProcessSuperLink) -> None
     assert run.clientapp_runtime == 0
 
 
+@pytest.mark.slow
 def test_an_update_that_was_taken_and_deleted_is_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql_mixin, "SQLITE_PRAGMAS", sql_mixin.SQLITE_PRAGMAS)
     overwrite_what_is_deleted()

@@ -166,6 +166,7 @@ def test_threads_share_it(tmp_path: Path, index: ItemIndex) -> None:
     assert all(found[number] == pytest.approx(vectors @ queries[number], abs=1e-5) for number in range(40))
 
 
+@pytest.mark.slow
 def test_the_codes_are_not_read_into_memory(tmp_path: Path) -> None:
     """Asked of a fresh interpreter: memory that only this process holds, before and after."""
     plain = Whitening(np.zeros(512, np.float32), np.eye(512, dtype=np.float32), np.ones(512, np.float32))
